@@ -1,0 +1,243 @@
+//! What can go wrong, sorted by who is to blame, and the ONE map from it to an S3 code and HTTP status.
+//! Rendering to XML and writing to the wire live in `gateway/`; nothing here does I/O.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+/// Result of everything that answers a client.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who has to act for the request to succeed; it decides log level and metrics label.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Blame {
+    /// The request was wrong; the client has to change it.
+    Client,
+    /// The storage behind us failed or answered something we do not accept.
+    Backend,
+    /// The key service failed, refused, or does not have the key.
+    Keys,
+    /// Stored bytes do not authenticate: corruption or tampering. Always logged as an alert.
+    Tampered,
+    /// A fault of this program or its configuration.
+    Internal,
+}
+
+impl Blame {
+    /// Label for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Blame::Client => "client",
+            Blame::Backend => "backend",
+            Blame::Keys => "keys",
+            Blame::Tampered => "tampered",
+            Blame::Internal => "internal",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal;)*) => {
+        /// S3 error codes that this proxy itself answers with
+        /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+        #[allow(missing_docs)]
+        #[derive(Clone, Debug, Eq, PartialEq)]
+        pub enum Code {
+            $($(#[$doc])* $variant,)*
+            /// A backend's own code, handed on with its status (NoSuchBucket's many cousins).
+            Backend { name: String, status: StatusCode },
+        }
+
+        impl Code {
+            /// The code as S3 spells it in `<Code>`.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Code::$variant => $name,)*
+                    Code::Backend { name, .. } => name,
+                }
+            }
+
+            /// The HTTP status that AWS sends with it.
+            pub fn status(&self) -> StatusCode {
+                match self {
+                    $(Code::$variant => StatusCode::from_u16($status)
+                        .expect("every status in the table is a three-digit literal"),)*
+                    Code::Backend { status, .. } => *status,
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    AccessDenied = "AccessDenied", 403;
+    AuthorizationHeaderMalformed = "AuthorizationHeaderMalformed", 400;
+    AuthorizationQueryParametersError = "AuthorizationQueryParametersError", 400;
+    BadDigest = "BadDigest", 400;
+    BadGateway = "BadGateway", 502;
+    BadRequest = "BadRequest", 400;
+    BucketNotEmpty = "BucketNotEmpty", 409;
+    ConditionalRequestConflict = "ConditionalRequestConflict", 409;
+    EntityTooLarge = "EntityTooLarge", 400;
+    EntityTooSmall = "EntityTooSmall", 400;
+    /// Presigned URL past its life: AWS answers AccessDenied with the text "Request has expired".
+    ExpiredToken = "ExpiredToken", 400;
+    GatewayTimeout = "GatewayTimeout", 504;
+    IncompleteBody = "IncompleteBody", 400;
+    InternalError = "InternalError", 500;
+    InvalidAccessKeyId = "InvalidAccessKeyId", 403;
+    InvalidArgument = "InvalidArgument", 400;
+    InvalidBucketName = "InvalidBucketName", 400;
+    InvalidDigest = "InvalidDigest", 400;
+    InvalidEncryptionAlgorithm = "InvalidEncryptionAlgorithmError", 400;
+    InvalidObjectState = "InvalidObjectState", 403;
+    InvalidPart = "InvalidPart", 400;
+    InvalidPartNumber = "InvalidPartNumber", 416;
+    InvalidPartOrder = "InvalidPartOrder", 400;
+    InvalidRange = "InvalidRange", 416;
+    InvalidRequest = "InvalidRequest", 400;
+    InvalidUri = "InvalidURI", 400;
+    KeyTooLong = "KeyTooLongError", 400;
+    KmsNotFound = "KMS.NotFoundException", 400;
+    MalformedXml = "MalformedXML", 400;
+    MetadataTooLarge = "MetadataTooLarge", 400;
+    MethodNotAllowed = "MethodNotAllowed", 405;
+    MissingContentLength = "MissingContentLength", 411;
+    MissingSecurityHeader = "MissingSecurityHeader", 400;
+    NoSuchBucket = "NoSuchBucket", 404;
+    NoSuchKey = "NoSuchKey", 404;
+    NoSuchUpload = "NoSuchUpload", 404;
+    NoSuchVersion = "NoSuchVersion", 404;
+    NotImplemented = "NotImplemented", 501;
+    NotModified = "NotModified", 304;
+    PreconditionFailed = "PreconditionFailed", 412;
+    RequestHeaderSectionTooLarge = "RequestHeaderSectionTooLarge", 400;
+    RequestTimeTooSkewed = "RequestTimeTooSkewed", 403;
+    RequestTimeout = "RequestTimeout", 400;
+    ServerSideEncryptionConfigurationNotFound = "ServerSideEncryptionConfigurationNotFoundError", 404;
+    ServiceUnavailable = "ServiceUnavailable", 503;
+    SignatureDoesNotMatch = "SignatureDoesNotMatch", 403;
+    SlowDown = "SlowDown", 503;
+    XAmzContentSha256Mismatch = "XAmzContentSHA256Mismatch", 400;
+}
+
+/// One failed request: what the client is told, and what only the log may hold.
+pub struct Error {
+    blame: Blame,
+    code: Code,
+    message: Cow<'static, str>,
+    fields: Vec<(&'static str, String)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<String>,
+}
+
+impl Error {
+    fn new(blame: Blame, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { blame, code, message: message.into(), fields: Vec::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// The client's fault. The message says what to change.
+    pub fn client(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Blame::Client, code, message)
+    }
+
+    /// The backend's fault.
+    pub fn backend(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Blame::Backend, code, message)
+    }
+
+    /// A key service's fault, or a key that is gone.
+    pub fn keys(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Blame::Keys, code, message)
+    }
+
+    /// Stored bytes that do not authenticate. The client learns no more than that.
+    pub fn tampered(cause: impl Into<String>) -> Self {
+        Self::new(
+            Blame::Tampered,
+            Code::InternalError,
+            "The stored object failed its integrity check and is not served. Tell the operator the request id.",
+        )
+        .because(cause)
+    }
+
+    /// Our own fault.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self::new(
+            Blame::Internal,
+            Code::InternalError,
+            "The proxy failed on this request. Tell the operator the request id.",
+        )
+        .because(cause)
+    }
+
+    /// Adds what only the log shows. Never put key material or signatures here.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds an element to the XML body, such as `("ServerTime", …)`.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Adds a response header, such as `Retry-After` or `x-amz-delete-marker`.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Who has to act.
+    pub fn blame(&self) -> Blame {
+        self.blame
+    }
+
+    /// The S3 code; its status is [`Code::status`].
+    pub fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// The sentence for the client.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Further XML elements.
+    pub fn fields(&self) -> &[(&'static str, String)] {
+        &self.fields
+    }
+
+    /// Further response headers.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// What only the log shows.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.code.name(), self.blame.as_str(), self.message)?;
+        if let Some(cause) = &self.cause {
+            write!(f, " [{cause}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}

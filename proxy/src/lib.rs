@@ -1,0 +1,16 @@
+//! s3cloak: a transparent S3 encrypting reverse proxy.
+//!
+//! Data flows one way, and the types say so:
+//!
+//! ```text
+//! client bytes -> s3::S3Request -> auth::Verified<S3Request> -> plan::Plan -> body (seal | open)
+//!              -> auth::SignedRequest -> backend
+//! ```
+//!
+//! Only `gateway/` names pingora; only `kms-client` speaks to a key service; only `auth/verify.rs` can make a
+//! `Verified`; only `auth/sign.rs` can make a `SignedRequest`.
+
+pub mod config;
+pub mod error;
+pub mod exchange;
+pub mod s3;
