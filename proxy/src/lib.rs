@@ -10,6 +10,7 @@
 //! Only `gateway/` names pingora; only `kms-client` speaks to a key service; only `auth/verify.rs` can make a
 //! `Verified`; only `auth/sign.rs` can make a `SignedRequest`.
 
+pub mod auth;
 pub mod config;
 pub mod error;
 pub mod exchange;

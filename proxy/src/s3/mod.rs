@@ -1,4 +1,189 @@
 //! WHAT IS ASKED: the S3 protocol only. No policy, no keys, no I/O.
+//! This file turns a request head into an [`S3Request`]; bodies are read elsewhere.
 
+pub mod chunked;
+pub mod headers;
 pub mod name;
+pub mod operation;
 pub mod query;
+mod target;
+
+use std::fmt;
+
+use http::{HeaderMap, Method};
+
+use crate::error::{Error, Result};
+use name::{BucketName, ObjectKey};
+use operation::{Level, Operation, Route};
+use query::Query;
+use target::Target;
+
+/// What a listener knows of a request before its body.
+#[derive(Debug)]
+pub struct RequestHead<'a> {
+    /// Method.
+    pub method: Method,
+    /// Request target exactly as it stood on the request line.
+    pub target: &'a str,
+    /// Header fields as they came.
+    pub headers: HeaderMap,
+    /// The client's connection is TLS, or a balancer in front ended it.
+    pub secure: bool,
+    /// Host suffixes served in virtual-host style, lower case.
+    pub domains: &'a [String],
+    /// `compat.minio_api`: `/minio/...` is MinIO's own API and not a bucket.
+    pub minio_api: bool,
+    /// Made before parsing, so that a request that does not parse has one too.
+    pub request_id: RequestId,
+}
+
+/// One S3 request, understood but not yet authenticated.
+#[derive(Debug)]
+pub struct S3Request {
+    /// Method.
+    pub method: Method,
+    /// What is asked.
+    pub operation: Operation,
+    /// Bucket, from the host or the path.
+    pub bucket: Option<BucketName>,
+    /// Key: decoded once, never normalised.
+    pub key: Option<ObjectKey>,
+    /// The client's query without signing parameters and without `x-amz-*` headers that a presigned URL carried.
+    pub query: Query,
+    /// The client's headers and the `x-amz-*` that a presigned URL carried in its query.
+    pub headers: HeaderMap,
+    /// The path as the client spelled it; for error messages and logs. Never signed or sent.
+    pub raw_path: String,
+    /// SSE-C keys may be taken.
+    pub secure: bool,
+    /// Shown to the client and in the log.
+    pub request_id: RequestId,
+    /// The whole query of a presigned request, which its signature covers.
+    signed_query: Option<Query>,
+    /// The headers that came as headers: (lower-case) names that have to be signed.
+    hoisted: Vec<http::HeaderName>,
+}
+
+impl S3Request {
+    /// Understands a request head, or says which S3 error it deserves.
+    pub fn parse(head: RequestHead<'_>) -> Result<Self> {
+        headers::check_size(&head.headers)?;
+        let Target { bucket, key, mut query, raw_path, path_style } =
+            Target::parse(head.target, &head.headers, head.domains)?;
+        let mut headers = head.headers;
+        let presigned = headers::is_presigned(&query);
+        let (signed_query, hoisted) = if presigned {
+            let whole = query.clone();
+            (Some(whole), headers::hoist(&mut query, &mut headers)?)
+        } else {
+            (None, Vec::new())
+        };
+        headers::refuse_forged(&headers)?;
+        let level = match (&bucket, &key) {
+            (None, _) => Level::Service,
+            (Some(_), None) => Level::Bucket,
+            (Some(_), Some(_)) => Level::Object,
+        };
+        let minio = if head.minio_api && path_style { minio_call(&raw_path) } else { None };
+        let operation = match minio {
+            Some(operation) => operation,
+            None => {
+                operation::route(Route { method: &head.method, level, query: &query, headers: &headers })?
+            }
+        };
+        Ok(Self {
+            method: head.method,
+            operation,
+            bucket,
+            key,
+            query,
+            headers,
+            raw_path,
+            secure: head.secure,
+            request_id: head.request_id,
+            signed_query,
+            hoisted,
+        })
+    }
+
+    /// What of the client's query goes on to the backend: the parameters that the operation knows.
+    pub fn backend_query(&self) -> Query {
+        let mut query = self.query.clone();
+        query.retain(|p| self.operation.knows_parameter(&p.name));
+        query
+    }
+
+    /// The query that a signature covers, with its signing parameters.
+    pub fn signed_query(&self) -> &Query {
+        self.signed_query.as_ref().unwrap_or(&self.query)
+    }
+
+    /// Whether the signature stands in the query.
+    pub fn is_presigned(&self) -> bool {
+        self.signed_query.is_some()
+    }
+
+    /// Whether a header came in the query of a presigned URL, where the signature covers it.
+    pub fn is_hoisted(&self, name: &http::HeaderName) -> bool {
+        self.hoisted.contains(name)
+    }
+
+    /// The bucket; an internal error where the operation's level promised one and the router broke its word.
+    pub fn bucket(&self) -> Result<&BucketName> {
+        self.bucket.as_ref().ok_or_else(|| Error::internal("an operation on a bucket was routed without one"))
+    }
+
+    /// The key; as [`S3Request::bucket`].
+    pub fn key(&self) -> Result<&ObjectKey> {
+        self.key.as_ref().ok_or_else(|| Error::internal("an operation on an object was routed without a key"))
+    }
+}
+
+/// `/minio/...` where that API is switched on.
+fn minio_call(raw_path: &str) -> Option<Operation> {
+    let rest = raw_path.strip_prefix("/minio/")?;
+    Some(if rest.starts_with("health/") {
+        Operation::MinioHealth
+    } else if rest.starts_with("kms/v1/") || rest.starts_with("admin/v3/kms/") {
+        Operation::MinioKms
+    } else {
+        Operation::MinioOther
+    })
+}
+
+/// `x-amz-request-id`: 16 upper-case hex digits, random.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// From eight random bytes.
+    pub fn from_random(bytes: [u8; 8]) -> Self {
+        Self(hex::encode_upper(bytes))
+    }
+
+    /// A fresh one. It only has to be unlike others; the request goes on if the random source fails.
+    pub fn fresh() -> Self {
+        let mut bytes = [0; 8];
+        if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+            bytes = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |d| d.as_nanos() as u64)
+                .to_be_bytes();
+        }
+        Self::from_random(bytes)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

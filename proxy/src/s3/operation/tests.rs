@@ -1,0 +1,1 @@
+//! Tests of the operation table and its routing.
