@@ -1,7 +1,10 @@
 //! WHAT IS ASKED: the S3 protocol only. No policy, no keys, no I/O.
 //! This file turns a request head into an [`S3Request`]; bodies are read elsewhere.
 
+pub mod checksum;
 pub mod chunked;
+pub mod condition;
+pub mod etag;
 pub mod headers;
 pub mod name;
 pub mod operation;
@@ -186,4 +189,5 @@ impl fmt::Display for RequestId {
 }
 
 #[cfg(test)]
+pub mod range;
 mod tests;
