@@ -9,6 +9,7 @@ pub mod headers;
 pub mod name;
 pub mod operation;
 pub mod query;
+pub mod range;
 mod target;
 
 use std::fmt;
@@ -189,5 +190,4 @@ impl fmt::Display for RequestId {
 }
 
 #[cfg(test)]
-pub mod range;
 mod tests;
