@@ -89,6 +89,8 @@ codes! {
     InvalidAccessKeyId = "InvalidAccessKeyId", 403;
     InvalidArgument = "InvalidArgument", 400;
     InvalidBucketName = "InvalidBucketName", 400;
+    /// AWS: only the last chunk of a signed upload may be shorter than 8 KiB.
+    InvalidChunkSize = "InvalidChunkSizeError", 403;
     InvalidDigest = "InvalidDigest", 400;
     InvalidEncryptionAlgorithm = "InvalidEncryptionAlgorithmError", 400;
     InvalidObjectState = "InvalidObjectState", 403;
@@ -97,9 +99,11 @@ codes! {
     InvalidPartOrder = "InvalidPartOrder", 400;
     InvalidRange = "InvalidRange", 416;
     InvalidRequest = "InvalidRequest", 400;
+    InvalidToken = "InvalidToken", 400;
     InvalidUri = "InvalidURI", 400;
     KeyTooLong = "KeyTooLongError", 400;
     KmsNotFound = "KMS.NotFoundException", 400;
+    MalformedTrailer = "MalformedTrailerError", 400;
     MalformedXml = "MalformedXML", 400;
     MetadataTooLarge = "MetadataTooLarge", 400;
     MethodNotAllowed = "MethodNotAllowed", 405;

@@ -35,6 +35,8 @@ pub struct RequestHead<'a> {
     pub secure: bool,
     /// Host suffixes served in virtual-host style, lower case.
     pub domains: &'a [String],
+    /// The only region that signatures may name, if the listener has one.
+    pub region: Option<&'a str>,
     /// `compat.minio_api`: `/minio/...` is MinIO's own API and not a bucket.
     pub minio_api: bool,
     /// Made before parsing, so that a request that does not parse has one too.
@@ -64,8 +66,9 @@ pub struct S3Request {
     pub request_id: RequestId,
     /// The whole query of a presigned request, which its signature covers.
     signed_query: Option<Query>,
-    /// The headers that came as headers: (lower-case) names that have to be signed.
+    /// Which of the headers stood in the query.
     hoisted: Vec<http::HeaderName>,
+    region: Option<String>,
 }
 
 impl S3Request {
@@ -107,6 +110,7 @@ impl S3Request {
             request_id: head.request_id,
             signed_query,
             hoisted,
+            region: head.region.map(str::to_owned),
         })
     }
 
@@ -130,6 +134,11 @@ impl S3Request {
     /// Whether a header came in the query of a presigned URL, where the signature covers it.
     pub fn is_hoisted(&self, name: &http::HeaderName) -> bool {
         self.hoisted.contains(name)
+    }
+
+    /// The only region that a signature of it may name.
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// The bucket; an internal error where the operation's level promised one and the router broke its word.

@@ -2,6 +2,7 @@
 //! One table; the routing over it is in `operation/route.rs`. No policy, no I/O.
 
 use crate::config::Action;
+use crate::error::{Code, Error, Result};
 
 mod route;
 #[cfg(test)]
@@ -310,6 +311,17 @@ impl Operation {
         let row = self.row();
         (!row.selector.is_empty() && name == row.selector.as_bytes())
             || row.parameters.iter().any(|p| p.as_bytes() == name)
+    }
+
+    /// The error of an operation that is not served, if it is none.
+    pub fn refuse(self) -> Result<()> {
+        match self.class() {
+            Class::Refused(why) | Class::NotYet(why) => Err(Error::client(
+                Code::NotImplemented,
+                format!("{} is not implemented by this proxy: {why}.", self.name()),
+            )),
+            Class::Handler | Class::Pass | Class::PassIfListed(_) => Ok(()),
+        }
     }
 
     /// All of them.

@@ -1,0 +1,272 @@
+//! What a request says of its own signature: the Authorization header and the presigned query, parsed and no
+//! more. Whether it is true is decided in `verify.rs`.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, DATE};
+use time::{Duration, OffsetDateTime};
+
+use super::canonical::{ALGORITHM, Scope, TERMINATOR, format_timestamp, parse_timestamp};
+use crate::error::{Code, Error, Result};
+use crate::s3::S3Request;
+use crate::s3::query::Query;
+
+/// Longest life of a presigned URL: a week.
+pub(super) const MAX_EXPIRES: u64 = 604_800;
+
+/// Where a signature stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    Header,
+    /// Presigned; good for this long from its timestamp.
+    Query(Duration),
+}
+
+/// A parsed claim to be somebody.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) place: Place,
+    pub(super) access_key: String,
+    pub(super) scope: Scope,
+    pub(super) time: OffsetDateTime,
+    /// `time` as it stands in the string to sign.
+    pub(super) timestamp: String,
+    /// As sent: `host;x-amz-date`.
+    pub(super) signed_headers: String,
+    pub(super) signature: [u8; 32],
+    /// Session token in the query; one in the headers is read from there.
+    pub(super) query_token: Option<Vec<u8>>,
+}
+
+impl Claim {
+    /// `None` for an anonymous request.
+    pub(super) fn parse(request: &S3Request) -> Result<Option<Self>> {
+        let mut authorizations = request.headers.get_all(AUTHORIZATION).iter();
+        let authorization = authorizations.next();
+        if authorizations.next().is_some() || (authorization.is_some() && request.is_presigned()) {
+            return Err(Error::client(
+                Code::InvalidArgument,
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+                 parameter or the Authorization header should be specified.",
+            )
+            .field("ArgumentName", "Authorization"));
+        }
+        match authorization {
+            Some(value) => {
+                let text = value.to_str().map_err(|_| malformed("it is not ASCII"))?;
+                Self::from_header(text.trim(), &request.headers).map(Some)
+            }
+            None if request.is_presigned() => Self::from_query(request.signed_query()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn from_header(text: &str, headers: &HeaderMap) -> Result<Self> {
+        let (algorithm, rest) = text.split_once(' ').unwrap_or((text, ""));
+        check_algorithm(algorithm)?;
+        let (mut credential, mut signed_headers, mut signature) = (None, None, None);
+        for part in rest.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+            let (name, value) = part.split_once('=').ok_or_else(|| malformed("a component has no `=`"))?;
+            let slot = match name {
+                "Credential" => &mut credential,
+                "SignedHeaders" => &mut signed_headers,
+                "Signature" => &mut signature,
+                _ => {
+                    return Err(malformed(
+                        "it has a component other than Credential, SignedHeaders and Signature",
+                    ));
+                }
+            };
+            if slot.replace(value).is_some() {
+                return Err(malformed("a component stands in it twice"));
+            }
+        }
+        let credential = credential.ok_or_else(|| malformed("it needs a Credential component"))?;
+        let signed_headers = signed_headers.ok_or_else(|| malformed("it needs a SignedHeaders component"))?;
+        let signature = signature.ok_or_else(|| malformed("it needs a Signature component"))?;
+        let (access_key, scope) = parse_credential(credential).ok_or_else(|| {
+            malformed(
+                "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
+            )
+        })?;
+        let time = header_time(headers)?;
+        let timestamp = format_timestamp(time);
+        if !timestamp.starts_with(&scope.date) {
+            return Err(malformed("the date in its Credential is not that of the x-amz-date header"));
+        }
+        Ok(Self {
+            place: Place::Header,
+            access_key,
+            scope,
+            time,
+            timestamp,
+            signed_headers: parse_signed_headers(signed_headers).ok_or_else(|| {
+                malformed("its SignedHeaders are not lower-case header names joined by `;`")
+            })?,
+            signature: parse_signature(signature)
+                .ok_or_else(|| malformed("its Signature is not 64 lower-case hex digits"))?,
+            query_token: None,
+        })
+    }
+
+    fn from_query(query: &Query) -> Result<Self> {
+        if query.has("Signature") && query.has("AWSAccessKeyId") {
+            return Err(sigv2());
+        }
+        let one = |name: &'static str| -> Result<&str> {
+            let mut found = query.iter().filter(|p| p.name.eq_ignore_ascii_case(name.as_bytes()));
+            let value = found
+                .next()
+                .and_then(|p| std::str::from_utf8(p.value.as_deref()?).ok())
+                .filter(|v| !v.is_empty())
+                .ok_or_else(|| {
+                    query_error(
+                        "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, \
+                         X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
+                    )
+                })?;
+            if found.next().is_some() {
+                return Err(query_error(format!("{name} stands in the query twice.")));
+            }
+            Ok(value)
+        };
+        match one("X-Amz-Algorithm")? {
+            ALGORITHM => {}
+            other => {
+                check_sigv4a(other)?;
+                return Err(query_error(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\".")));
+            }
+        }
+        let credential = one("X-Amz-Credential")?;
+        let timestamp = one("X-Amz-Date")?;
+        let expires = one("X-Amz-Expires")?;
+        let signed_headers = one("X-Amz-SignedHeaders")?;
+        let signature = one("X-Amz-Signature")?;
+        let (access_key, scope) = parse_credential(credential).ok_or_else(|| {
+            query_error(
+                "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting \
+                 \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
+            )
+        })?;
+        let time = parse_timestamp(timestamp).ok_or_else(|| {
+            query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\".")
+        })?;
+        if !timestamp.starts_with(&scope.date) {
+            return Err(query_error("The date in X-Amz-Credential is not that of X-Amz-Date."));
+        }
+        Ok(Self {
+            place: Place::Query(parse_expires(expires)?),
+            access_key,
+            scope,
+            time,
+            timestamp: timestamp.to_owned(),
+            signed_headers: parse_signed_headers(signed_headers).ok_or_else(|| {
+                query_error("X-Amz-SignedHeaders has to hold lower-case header names joined by `;`.")
+            })?,
+            signature: parse_signature(signature)
+                .ok_or_else(|| query_error("X-Amz-Signature has to be 64 lower-case hex digits."))?,
+            query_token: query
+                .iter()
+                .find(|p| p.name.eq_ignore_ascii_case(b"X-Amz-Security-Token"))
+                .map(|p| p.value.clone().unwrap_or_default()),
+        })
+    }
+}
+
+/// `x-amz-date`, else `Date` in either of its forms.
+fn header_time(headers: &HeaderMap) -> Result<OffsetDateTime> {
+    let value = headers.get("x-amz-date").or_else(|| headers.get(DATE)).and_then(|v| v.to_str().ok());
+    let http_date = |text: &str| httpdate::parse_http_date(text).ok().map(OffsetDateTime::from);
+    value.and_then(|text| parse_timestamp(text).or_else(|| http_date(text))).ok_or_else(|| {
+        Error::client(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
+    })
+}
+
+/// `AKID/20130524/us-east-1/s3/aws4_request`; the access key may hold slashes.
+fn parse_credential(text: &str) -> Option<(String, Scope)> {
+    let mut parts = text.rsplitn(5, '/');
+    let terminator = parts.next()?;
+    let (service, region, date) = (parts.next()?, parts.next()?, parts.next()?);
+    let access_key = parts.next()?;
+    let good = terminator == TERMINATOR
+        && !access_key.is_empty()
+        && !region.is_empty()
+        && !service.is_empty()
+        && date.len() == 8
+        && date.bytes().all(|b| b.is_ascii_digit());
+    good.then(|| {
+        (
+            access_key.to_owned(),
+            Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() },
+        )
+    })
+}
+
+fn parse_signed_headers(text: &str) -> Option<String> {
+    let token = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~');
+    let good = text.split(';').all(|name| !name.is_empty() && name.bytes().all(token));
+    good.then(|| text.to_owned())
+}
+
+fn parse_signature(text: &str) -> Option<[u8; 32]> {
+    super::parse_hex32(text)
+}
+
+fn parse_expires(text: &str) -> Result<Duration> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(query_error("X-Amz-Expires should be a number."));
+    }
+    if digits.len() != text.len() {
+        return Err(query_error("X-Amz-Expires must be non-negative."));
+    }
+    match text.parse::<u64>() {
+        Ok(0) => Err(query_error("X-Amz-Expires must be at least one second.")),
+        Ok(seconds @ 1..=MAX_EXPIRES) => Ok(Duration::seconds(seconds as i64)),
+        _ => Err(query_error(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
+             604800 seconds.",
+        )),
+    }
+}
+
+fn check_algorithm(algorithm: &str) -> Result<()> {
+    if algorithm == ALGORITHM {
+        return Ok(());
+    }
+    check_sigv4a(algorithm)?;
+    if algorithm == "AWS" {
+        return Err(sigv2());
+    }
+    // The value is not echoed: it may be another scheme's password.
+    Err(Error::client(Code::InvalidArgument, "Unsupported Authorization Type")
+        .field("ArgumentName", "Authorization"))
+}
+
+fn check_sigv4a(algorithm: &str) -> Result<()> {
+    if !algorithm.starts_with("AWS4-ECDSA-") {
+        return Ok(());
+    }
+    Err(Error::client(
+        Code::NotImplemented,
+        "Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not supported. Sign for one region with AWS4-HMAC-SHA256; \
+         do not use a multi-region access point.",
+    ))
+}
+
+fn sigv2() -> Error {
+    Error::client(
+        Code::InvalidRequest,
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+    )
+}
+
+pub(super) fn malformed(why: &str) -> Error {
+    Error::client(
+        Code::AuthorizationHeaderMalformed,
+        format!("The authorization header is malformed; {why}."),
+    )
+}
+
+pub(super) fn query_error(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::client(Code::AuthorizationQueryParametersError, why)
+}
