@@ -249,6 +249,29 @@ pub fn is_forwarded_response_header(name: &HeaderName) -> bool {
 /// The header that carries the envelope on the backend; never a client's.
 pub const ENVELOPE: &str = "x-amz-meta-s3cloak";
 
+/// Length of the plaintext body that a request announces: `x-amz-decoded-content-length` for an aws-chunked body (and
+/// under `Transfer-Encoding: chunked`), else `Content-Length`. An unknown length is `MissingContentLength`.
+pub fn body_length(headers: &HeaderMap, aws_chunked: bool) -> Result<u64> {
+    const DECODED: &str = "x-amz-decoded-content-length";
+    let read = |name: &str| -> Result<Option<u64>> {
+        let mut values = headers.get_all(name).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let digits = value.to_str().ok().filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
+        match digits.and_then(|v| v.parse().ok()) {
+            Some(length) if values.next().is_none() => Ok(Some(length)),
+            _ => Err(Error::client(Code::InvalidArgument, format!("{name} is not one decimal number."))
+                .field("ArgumentName", name)),
+        }
+    };
+    let decoded = read(DECODED)?;
+    let framed = read("content-length")?;
+    let length = if aws_chunked { decoded } else { framed.or(decoded) };
+    length.ok_or_else(|| {
+        Error::client(Code::MissingContentLength, "You must provide the Content-Length HTTP header.")
+            .field("MissingHeaderName", if aws_chunked { DECODED } else { "Content-Length" })
+    })
+}
+
 /// Size of user metadata as S3 counts it: bytes of names without their prefix, and of values.
 pub fn user_metadata_size(headers: &HeaderMap) -> usize {
     headers
