@@ -130,7 +130,7 @@ fn refusal(name: &str) -> Option<Error> {
         )
     };
     match name {
-        "x-amz-meta-s3cloak" => Some(
+        ENVELOPE => Some(
             Error::client(
                 Code::InvalidArgument,
                 "User metadata named s3cloak is reserved for this proxy. Choose another name.",
@@ -186,7 +186,7 @@ pub fn is_forwarded_request_header(name: &HeaderName) -> bool {
     ];
     const PREFIXES: &[&str] = &[META_PREFIX, "x-amz-grant-", "x-amz-object-lock-"];
     let name = name.as_str();
-    EXACT.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p))
+    name != ENVELOPE && (EXACT.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p)))
 }
 
 /// Further headers of bucket and configuration requests that are passed through.
@@ -272,13 +272,15 @@ pub fn body_length(headers: &HeaderMap, aws_chunked: bool) -> Result<u64> {
     })
 }
 
-/// Size of user metadata as S3 counts it: bytes of names without their prefix, and of values.
+/// Size of user metadata as S3 counts it: bytes of names without their prefix, and of values. A repeated header is
+/// one whose values are joined by commas.
 pub fn user_metadata_size(headers: &HeaderMap) -> usize {
     headers
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = name.as_str().strip_prefix(META_PREFIX)?;
-            Some(name.len() + value.len())
+        .keys()
+        .filter_map(|name| {
+            let short = name.as_str().strip_prefix(META_PREFIX)?;
+            let values: usize = headers.get_all(name).iter().map(|value| value.len() + 1).sum();
+            Some(short.len() + values.saturating_sub(1))
         })
         .sum()
 }
