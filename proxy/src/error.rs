@@ -58,6 +58,14 @@ macro_rules! codes {
                 }
             }
 
+            /// The code of that name, if it is one of ours.
+            pub fn known(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Code::$variant),)*
+                    _ => None,
+                }
+            }
+
             /// The HTTP status that AWS sends with it.
             pub fn status(&self) -> StatusCode {
                 match self {

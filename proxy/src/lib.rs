@@ -11,6 +11,7 @@
 //! `Verified`; only `auth/sign.rs` can make a `SignedRequest`.
 
 pub mod auth;
+pub mod backend;
 pub mod config;
 pub mod error;
 pub mod exchange;

@@ -5,6 +5,7 @@ pub mod canonical;
 mod claim;
 mod identity;
 mod payload;
+pub mod sign;
 mod store;
 mod verify;
 
