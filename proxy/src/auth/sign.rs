@@ -169,10 +169,7 @@ impl Signer {
         let day = self.day_key(date, region, now);
         let scope = format!("{date}/{region}/s3/aws4_request");
         let (canonical, names) = canonical_request(&unsigned, &payload);
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{}",
-            hex::encode(sha256(&canonical))
-        );
+        let to_sign = format!("AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{}", hex::encode(sha256(&canonical)));
         let signature = calculate_signature(day.key.as_slice(), to_sign.as_bytes());
         let mut authorization = value(&format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
@@ -248,7 +245,13 @@ fn prepare(unsigned: &mut Unsigned, payload: &str) -> Result<()> {
 fn is_signed(name: &HeaderName) -> bool {
     !matches!(
         name.as_str(),
-        "authorization" | "connection" | "content-length" | "expect" | "te" | "transfer-encoding" | "user-agent"
+        "authorization"
+            | "connection"
+            | "content-length"
+            | "expect"
+            | "te"
+            | "transfer-encoding"
+            | "user-agent"
     )
 }
 

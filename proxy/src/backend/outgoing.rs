@@ -64,7 +64,7 @@ impl Outgoing {
     }
 
     /// Resolves it against an endpoint.
-    pub(super) fn address(self, endpoint: &Endpoint, region: &str) -> Result<Unsigned> {
+    pub(super) fn address(&self, endpoint: &Endpoint, region: &str) -> Result<Unsigned> {
         let authority = endpoint.in_region(region)?;
         let key = self.key.as_ref().map(|key| encode_path(key.as_bytes())).unwrap_or_default();
         let (authority, path) = match &self.bucket {
@@ -78,14 +78,15 @@ impl Outgoing {
         };
         let query = self.query.canonical();
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
-        let target = PathAndQuery::try_from(target).map_err(|e| Error::internal(format!("backend path: {e}")))?;
+        let target =
+            PathAndQuery::try_from(target).map_err(|e| Error::internal(format!("backend path: {e}")))?;
         let uri = Uri::builder()
             .scheme(endpoint.scheme.clone())
             .authority(authority)
             .path_and_query(target)
             .build()
             .map_err(|e| Error::internal(format!("backend address: {e}")))?;
-        Ok(Unsigned { method: self.method, uri, headers: self.headers })
+        Ok(Unsigned { method: self.method.clone(), uri, headers: self.headers.clone() })
     }
 }
 
@@ -107,7 +108,9 @@ impl Endpoint {
             (Some(scheme), Some(authority)) if scheme == Scheme::HTTP || scheme == Scheme::HTTPS => {
                 Ok(Self { scheme, authority, addressing: config.addressing, region: config.region.clone() })
             }
-            _ => Err(Error::internal("a backend's endpoint must be http://host[:port] or https://host[:port]")),
+            _ => {
+                Err(Error::internal("a backend's endpoint must be http://host[:port] or https://host[:port]"))
+            }
         }
     }
 

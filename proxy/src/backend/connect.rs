@@ -1,0 +1,174 @@
+//! Opening connections to one backend: TCP, TLS with its own CA or the system's roots, and the deadline on both.
+//! What is said over them is `mod.rs`'s and `upload.rs`'s.
+
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Uri, uri::Scheme};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::error::{Error, Result};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens connections; the pool and the uploads share one.
+#[derive(Clone)]
+pub(super) struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    deadline: Duration,
+}
+
+impl Connector {
+    /// Reads certificates now, so that a wrong path stops the start and not the first request.
+    pub(super) fn new(config: &crate::config::Backend) -> Result<Self> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(config.timeouts.connect));
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        let roots = match (&config.ca, config.endpoint.scheme() == Some(&Scheme::HTTPS)) {
+            (_, false) => RootCertStore::empty(),
+            (Some(path), true) => roots_from(path)?,
+            (None, true) => native_roots()?,
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| Error::internal(format!("TLS set-up: {e}")))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let inner = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Ok(Self { inner, deadline: config.timeouts.connect })
+    }
+
+    /// One connection, TLS done.
+    pub(super) async fn dial(&self, uri: &Uri) -> Result<Stream, BoxError> {
+        self.clone().call(uri.clone()).await
+    }
+}
+
+fn roots_from(path: &std::path::Path) -> Result<RootCertStore> {
+    let fault = |e: &dyn std::fmt::Display| Error::internal(format!("backend CA {}: {e}", path.display()));
+    let pem = fs::read(path).map_err(|e| fault(&e))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate.map_err(|e| fault(&e))?).map_err(|e| fault(&e))?;
+    }
+    if roots.is_empty() {
+        return Err(fault(&"no certificate in the file"));
+    }
+    Ok(roots)
+}
+
+fn native_roots() -> Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        return Err(Error::internal(
+            "no CA certificates on this system: install them or set `ca` on the backend",
+        ));
+    }
+    Ok(roots)
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let deadline = self.deadline;
+        Box::pin(async move {
+            // Covers the TLS handshake too, which the TCP connector's own limit does not.
+            let io = tokio::time::timeout(deadline, connecting).await.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "no connection within timeouts.connect")
+            })??;
+            Ok(Stream { io, used: Used::default() })
+        })
+    }
+}
+
+/// Whether a connection has carried an answer before, so that its failure may be one of age.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used(Arc<AtomicBool>);
+
+impl Used {
+    pub(super) fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn before(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection to a backend, plain or TLS.
+pub(super) struct Stream {
+    io: MaybeHttpsStream<TokioIo<TcpStream>>,
+    used: Used,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        self.io.connected().extra(self.used.clone())
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

@@ -1,0 +1,338 @@
+//! WHERE IT IS STORED: one hyper client per S3 backend. Requests go out signed and in canonical encoding, every await
+//! has a deadline, and nothing of a backend's redirects or complaints about us reaches a client.
+//! What is asked, and what of an answer is shown, is decided by the callers.
+
+mod connect;
+mod failure;
+mod framing;
+mod outgoing;
+mod response;
+mod upload;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Extensions, StatusCode};
+use http_body_util::Full;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{Client, Error as PoolError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::RwLock;
+use time::OffsetDateTime;
+
+pub use failure::{Names, error_from};
+pub use framing::TrailerChecksum;
+pub use outgoing::Outgoing;
+pub use response::{Body, Response};
+pub use upload::{Step, Upload};
+
+use crate::auth::sign::{PayloadHash, SignedRequest, Signer, anonymous};
+use crate::config::{self, Config};
+use crate::error::{Code, Error, Result};
+use crate::s3::name::BucketName;
+use connect::{Connector, Used};
+use failure::Document;
+use framing::Framing;
+use outgoing::Endpoint;
+
+/// Idle connections are given up before common backends and balancers close them (60 s and more).
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Most buckets whose region was learnt from a redirect that are remembered.
+const MAX_REGIONS: usize = 10_000;
+
+/// Under whose keys a request goes out.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The backend's own keys from the configuration.
+    Own,
+    /// Keys that a client's identity brings along (`backend_keys`).
+    As(Signer),
+    /// No signature: the backend's policy decides about strangers.
+    Anonymous,
+}
+
+/// Every backend of the configuration, by name.
+#[derive(Clone, Debug)]
+pub struct Backends(Arc<BTreeMap<String, Backend>>);
+
+impl Backends {
+    /// Makes the clients; nothing is connected yet.
+    pub fn from_config(config: &Config) -> Result<Self> {
+        let mut backends = BTreeMap::new();
+        for (name, backend) in &config.backends {
+            let keys = config
+                .credentials
+                .iter()
+                .filter_map(|c| Some((c.access_key.clone(), Signer::new(c.backend_keys.get(name)?.clone()))))
+                .collect();
+            backends.insert(name.clone(), Backend::with_callers(name, backend.clone(), keys)?);
+        }
+        Ok(Self(Arc::new(backends)))
+    }
+
+    /// The backend of that name; rules are checked against the names at start.
+    pub fn get(&self, name: &str) -> Result<&Backend> {
+        self.0.get(name).ok_or_else(|| Error::internal(format!("no backend is named {name:?}")))
+    }
+
+    /// The backend that a bucket is routed to.
+    pub fn for_bucket(&self, config: &Config, bucket: &BucketName) -> Result<&Backend> {
+        self.get(&config.buckets.rule(bucket).backend)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Backend> {
+        self.0.values()
+    }
+}
+
+/// One S3 backend. Cheap to clone.
+#[derive(Clone)]
+pub struct Backend(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    config: config::Backend,
+    endpoint: Endpoint,
+    connector: Connector,
+    pool: Client<Connector, Full<Bytes>>,
+    own: Signer,
+    /// By the client's access key.
+    callers: HashMap<String, Signer>,
+    /// Buckets that turned out to be in another region than the configured one.
+    regions: RwLock<HashMap<BucketName, String>>,
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Backend({} at {})", self.0.name, self.0.config.endpoint)
+    }
+}
+
+/// What an answer turned out to be.
+enum Verdict {
+    Answer(Response),
+    OtherRegion(String),
+}
+
+impl Backend {
+    /// A client for one backend, under its own keys only.
+    pub fn new(name: &str, config: config::Backend) -> Result<Self> {
+        Self::with_callers(name, config, HashMap::new())
+    }
+
+    fn with_callers(name: &str, config: config::Backend, callers: HashMap<String, Signer>) -> Result<Self> {
+        let connector = Connector::new(&config)?;
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .set_host(false)
+            .build(connector.clone());
+        Ok(Self(Arc::new(Inner {
+            name: name.to_owned(),
+            endpoint: Endpoint::new(&config)?,
+            own: Signer::new(config.keys.clone()),
+            connector,
+            pool,
+            callers,
+            regions: RwLock::default(),
+            config,
+        })))
+    }
+
+    /// Name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &config::Backend {
+        &self.0.config
+    }
+
+    /// Under whose keys the requests of a client go out here: the identity's own `backend_keys`, else ours.
+    pub fn caller(&self, access_key: &str) -> Caller {
+        self.0.callers.get(access_key).map_or(Caller::Own, |signer| Caller::As(signer.clone()))
+    }
+
+    /// Sends a request whose whole body is in memory and waits for the head of the answer.
+    ///
+    /// The body is covered by its SHA-256. A connection of the pool that turns out to be dead is replaced once; a
+    /// redirect to another region is followed once. Any status comes back as a [`Response`], except redirects (502)
+    /// and complaints about the proxy's own credentials (503).
+    pub async fn call(&self, who: &Caller, out: Outgoing, body: Bytes) -> Result<Response> {
+        let region = self.region(out.bucket.as_ref());
+        let first = self.exchange(who, &out, &region, &body).await?;
+        match self.judge(first, &region).await? {
+            Verdict::Answer(response) => Ok(response),
+            Verdict::OtherRegion(region) => {
+                self.learn(out.bucket.as_ref(), &region);
+                let second = self.exchange(who, &out, &region, &body).await?;
+                let status = second.status;
+                match self.judge(second, &region).await? {
+                    Verdict::Answer(response) => Ok(response),
+                    Verdict::OtherRegion(_) => Err(failure::redirected(self.name(), status)),
+                }
+            }
+        }
+    }
+
+    /// Begins a streamed upload of exactly `sealed_len` ciphertext bytes. Nothing is sent before the first of them
+    /// is in hand; nothing is retried.
+    pub async fn upload(&self, who: &Caller, out: Outgoing, sealed_len: u64) -> Result<Upload> {
+        let kind = self.0.config.profile.framing.unwrap_or(config::UploadFraming::UnsignedTrailer);
+        let framing = Framing::new(kind, TrailerChecksum::Crc64Nvme);
+        Ok(Upload::new(self.clone(), who.clone(), out, framing, sealed_len))
+    }
+
+    /// One request and the head of its answer, whatever it is.
+    async fn exchange(&self, who: &Caller, out: &Outgoing, region: &str, body: &Bytes) -> Result<Response> {
+        let payload = PayloadHash::of(body);
+        let mut request = self.sign(who, out, region, payload)?.into_request(Full::new(body.clone()));
+        let connection = capture_connection(&mut request);
+        let idle = self.0.config.timeouts.idle;
+        let error = match self.within_head_deadline(self.0.pool.request(request)).await? {
+            Ok(answer) => {
+                if let Some(used) = answer.extensions().get::<Used>() {
+                    used.mark();
+                }
+                let (head, incoming) = answer.into_parts();
+                let body = Body::stream(incoming, None, idle);
+                return Ok(Response { status: head.status, headers: head.headers, body });
+            }
+            Err(error) => error,
+        };
+        let mut extras = Extensions::new();
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.get_extras(&mut extras);
+        }
+        if error.is_connect() || !extras.get::<Used>().is_some_and(Used::before) {
+            return Err(self.unreachable(&error));
+        }
+        tracing::debug!(backend = self.name(), error = %describe(&error), "pooled connection was stale, sending again");
+        self.resend(who, out, region, body).await
+    }
+
+    /// The same request on a connection that was never pooled.
+    async fn resend(&self, who: &Caller, out: &Outgoing, region: &str, body: &Bytes) -> Result<Response> {
+        // A pool of one request: whatever stands idle in the shared one may be as dead as the last.
+        let fresh = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .set_host(false)
+            .build::<_, Full<Bytes>>(self.0.connector.clone());
+        let request =
+            self.sign(who, out, region, PayloadHash::of(body))?.into_request(Full::new(body.clone()));
+        let answer =
+            self.within_head_deadline(fresh.request(request)).await?.map_err(|e| self.unreachable(&e))?;
+        let (head, incoming) = answer.into_parts();
+        let body = Body::stream(incoming, None, self.0.config.timeouts.idle);
+        Ok(Response { status: head.status, headers: head.headers, body })
+    }
+
+    fn sign(
+        &self,
+        who: &Caller,
+        out: &Outgoing,
+        region: &str,
+        payload: PayloadHash,
+    ) -> Result<SignedRequest> {
+        let unsigned = out.address(&self.0.endpoint, region)?;
+        let now = OffsetDateTime::now_utc();
+        match who {
+            Caller::Own => self.0.own.sign(unsigned, region, now, payload),
+            Caller::As(signer) => signer.sign(unsigned, region, now, payload),
+            Caller::Anonymous => anonymous(unsigned, payload),
+        }
+    }
+
+    /// Connecting has its own, shorter deadline inside.
+    async fn within_head_deadline<F: Future>(&self, work: F) -> Result<F::Output> {
+        let timeouts = &self.0.config.timeouts;
+        tokio::time::timeout(timeouts.connect.saturating_add(timeouts.response), work).await.map_err(|_| {
+            Error::backend(
+                Code::GatewayTimeout,
+                "The storage behind the proxy did not answer in time. Try again.",
+            )
+            .because(format!("backend {}: no response head within timeouts.response", self.name()))
+        })
+    }
+
+    /// Sorts out redirects and complaints about ourselves.
+    async fn judge(&self, response: Response, region: &str) -> Result<Verdict> {
+        let Response { status, headers, body } = response;
+        let suspicious = status.is_redirection() && status != StatusCode::NOT_MODIFIED
+            || status.is_informational()
+            || matches!(status.as_u16(), 400 | 401 | 403);
+        if !suspicious {
+            return Ok(Verdict::Answer(Response { status, headers, body }));
+        }
+        let bytes = body.prefix(failure::MAX_DOCUMENT).await;
+        let document = Document::parse(&bytes);
+        let code = document.code.as_deref();
+        // A 400 to HEAD has no document; there the header alone tells of another region.
+        let about_region = match status.as_u16() {
+            301 | 302 | 307 | 308 => true,
+            400 => bytes.is_empty() || code == Some("AuthorizationHeaderMalformed"),
+            _ => false,
+        };
+        if about_region && let Some(other) = failure::region_of(&headers, &document).filter(|r| r != region) {
+            return Ok(Verdict::OtherRegion(other));
+        }
+        if status.is_redirection() || status.is_informational() {
+            return Err(failure::redirected(self.name(), status));
+        }
+        if let Some(code) = code.filter(|code| failure::is_about_us(code)) {
+            return Err(failure::our_fault(self.name(), code));
+        }
+        Ok(Verdict::Answer(Response { status, headers, body: Body::from_bytes(bytes) }))
+    }
+
+    fn region(&self, bucket: Option<&BucketName>) -> String {
+        let learnt = bucket.and_then(|bucket| self.0.regions.read().get(bucket).cloned());
+        learnt.unwrap_or_else(|| self.0.config.region.clone())
+    }
+
+    fn learn(&self, bucket: Option<&BucketName>, region: &str) {
+        let Some(bucket) = bucket else { return };
+        let mut regions = self.0.regions.write();
+        if regions.len() >= MAX_REGIONS {
+            regions.clear();
+        }
+        regions.insert(bucket.clone(), region.to_owned());
+    }
+
+    fn unreachable(&self, error: &PoolError) -> Error {
+        unreachable(self.name(), error.is_connect(), error)
+    }
+}
+
+/// No answer: 503 where nothing was reached, 502 where something broke off.
+fn unreachable(backend: &str, connecting: bool, error: &(dyn std::error::Error + 'static)) -> Error {
+    let cause = format!("backend {backend}: {}", describe(error));
+    if connecting {
+        Error::backend(
+            Code::ServiceUnavailable,
+            "The storage behind the proxy can't be reached. Try again later.",
+        )
+    } else {
+        Error::backend(
+            Code::BadGateway,
+            "The storage behind the proxy broke off or answered garbage. Try again.",
+        )
+    }
+    .because(cause)
+}
+
+/// An error with its sources, on one line.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        out.push_str(": ");
+        out.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    out
+}
