@@ -151,3 +151,6 @@ fn matches_any(patterns: &[String], name: &str) -> bool {
         None => pattern == name,
     })
 }
+
+#[cfg(test)]
+mod tests;

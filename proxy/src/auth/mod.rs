@@ -7,6 +7,10 @@ mod identity;
 mod payload;
 pub mod sign;
 mod store;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod tests;
 mod verify;
 
 pub use identity::Identity;

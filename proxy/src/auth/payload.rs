@@ -105,6 +105,12 @@ impl ChunkSigner {
         Self { key, timestamp, scope: scope.to_string(), previous: hex::encode(seed) }
     }
 
+    /// A chain that no request started.
+    #[cfg(test)]
+    pub(crate) fn for_tests(key: Arc<DayKey>, scope: &Scope, seed: &[u8; 32]) -> Self {
+        Self::new(key, "20130524T000000Z".to_owned(), scope, seed)
+    }
+
     /// A chain at its start, for one reading of the body.
     #[must_use]
     pub fn begin(&self) -> Self {
