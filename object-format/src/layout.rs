@@ -219,6 +219,3 @@ impl Layout {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

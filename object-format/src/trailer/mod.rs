@@ -346,6 +346,3 @@ fn open_fixed(key: &TrailerKey, kind: Kind, tail: &[u8], total: u64) -> Result<(
     }
     Ok((footer, Public { salt: *salt, table_tag: *table_tag }))
 }
-
-#[cfg(test)]
-mod tests;
