@@ -91,7 +91,7 @@ fn entity(reference: &quick_xml::events::BytesRef<'_>) -> String {
     if let Ok(Some(c)) = reference.resolve_char_ref() {
         return c.to_string();
     }
-    match reference.as_ref() {
+    match &**reference {
         b"amp" => "&",
         b"lt" => "<",
         b"gt" => ">",

@@ -11,6 +11,7 @@ pub mod operation;
 pub mod query;
 pub mod range;
 mod target;
+pub mod xml;
 
 use std::fmt;
 

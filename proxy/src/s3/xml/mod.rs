@@ -1,0 +1,20 @@
+//! The XML bodies of S3 that this proxy reads or writes itself. Listings are edited in place in `s3/listing`.
+//! quick-xml finds the markup; what may stand in it is decided here.
+
+mod bucket;
+mod delete;
+mod error;
+mod tokens;
+mod write;
+
+pub use bucket::{Account, BucketPage, ListedBucket, location_constraint, parse_buckets, render_buckets};
+pub use delete::{
+    DeleteRequest, DeleteResult, DeletedKey, FailedKey, MAX_DELETE_BODY, ObjectToDelete, parse_delete,
+    parse_delete_result, render_delete, render_delete_result,
+};
+pub use error::{BackendError, ErrorContext, error_body, parse_error};
+
+pub use write::Writer;
+
+/// The namespace of every S3 body.
+pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
