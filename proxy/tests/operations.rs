@@ -165,8 +165,10 @@ const SAME_WIRE: &[(&str, &str)] = &[
     ("PutBucketNotification", "PutBucketNotificationConfiguration"),
 ];
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Required members of the model that stand neither in the method nor in the URI.
-const REQUIRED: &[(&str, &str, &[(&str, &str)])] = &[
+const REQUIRED: &[(&str, &str, Headers)] = &[
     ("AbortMultipartUpload", "uploadId=u", &[]),
     ("CompleteMultipartUpload", "uploadId=u", &[]),
     ("CopyObject", "", &[("x-amz-copy-source", "/bucket/source")]),
@@ -196,17 +198,20 @@ const REQUIRED: &[(&str, &str, &[(&str, &str)])] = &[
 ];
 
 fn model() -> Vec<(String, String, String)> {
-    serde_json::from_str(include_str!("data/aws-operations.json")).unwrap()
+    serde_json::from_str(include_str!("data/aws-operations.json")).expect("the data file is JSON")
 }
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> S3Request {
     let mut map = HeaderMap::new();
     map.insert("host", HeaderValue::from_static("127.0.0.1:9000"));
     for (name, value) in headers {
-        map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        map.insert(
+            HeaderName::from_bytes(name.as_bytes()).expect("a header name"),
+            value.parse().expect("a header value"),
+        );
     }
     S3Request::parse(RequestHead {
-        method: Method::from_bytes(method.as_bytes()).unwrap(),
+        method: Method::from_bytes(method.as_bytes()).expect("a method"),
         target,
         headers: map,
         secure: false,

@@ -54,6 +54,20 @@ impl<T> Verified<T> {
 
 /// Checks who sent the request. Its rights are a second question: [`Identity::authorize_request`].
 pub fn verify(
+    mut request: S3Request,
+    store: &CredentialStore,
+    now: OffsetDateTime,
+) -> Result<Verified<S3Request>> {
+    let spaced = request.take_spaced();
+    match (verify_one(request, store, now), spaced) {
+        (Err(error), Some(spaced)) if *error.code() == Code::SignatureDoesNotMatch => {
+            verify_one(spaced, store, now).map_err(|_| error)
+        }
+        (result, _) => result,
+    }
+}
+
+fn verify_one(
     request: S3Request,
     store: &CredentialStore,
     now: OffsetDateTime,

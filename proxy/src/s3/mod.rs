@@ -70,11 +70,23 @@ pub struct S3Request {
     /// Which of the headers stood in the query.
     hoisted: Vec<http::HeaderName>,
     region: Option<String>,
+    spaced: Option<Box<S3Request>>,
 }
 
 impl S3Request {
     /// Understands a request head, or says which S3 error it deserves.
     pub fn parse(head: RequestHead<'_>) -> Result<Self> {
+        let spaced = plus_as_space(head.target).and_then(|target| {
+            let (headers, request_id) = (head.headers.clone(), head.request_id.clone());
+            let method = head.method.clone();
+            Self::parse_one(RequestHead { method, target: &target, headers, request_id, ..head }).ok()
+        });
+        let mut request = Self::parse_one(head)?;
+        request.spaced = spaced.map(Box::new);
+        Ok(request)
+    }
+
+    fn parse_one(head: RequestHead<'_>) -> Result<Self> {
         headers::check_size(&head.headers)?;
         let Target { bucket, key, mut query, raw_path, path_style } =
             Target::parse(head.target, &head.headers, head.domains)?;
@@ -112,7 +124,14 @@ impl S3Request {
             signed_query,
             hoisted,
             region: head.region.map(str::to_owned),
+            spaced: None,
         })
+    }
+
+    /// The same request with every raw `+` of its query read as a space. S3 takes both readings, and a client's
+    /// signature says which one it means: URLs made by form encoders mean spaces.
+    pub(crate) fn take_spaced(&mut self) -> Option<S3Request> {
+        self.spaced.take().map(|request| *request)
     }
 
     /// What of the client's query goes on to the backend: the parameters that the operation knows.
@@ -151,6 +170,12 @@ impl S3Request {
     pub fn key(&self) -> Result<&ObjectKey> {
         self.key.as_ref().ok_or_else(|| Error::internal("an operation on an object was routed without a key"))
     }
+}
+
+/// The target with its query's plus signs as spaces; `None` where there are none.
+fn plus_as_space(target: &str) -> Option<String> {
+    let (path, query) = target.split_once('?')?;
+    query.contains('+').then(|| format!("{path}?{}", query.replace('+', "%20")))
 }
 
 /// `/minio/...` where that API is switched on.
