@@ -1,0 +1,1 @@
+"""What the integration tests stand on: child processes, storage servers, the proxy, raw HTTP, certificates, faults."""

@@ -1,0 +1,118 @@
+"""The storage servers that stand behind the proxy: how each starts, and how a test looks at what it stores."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+from .process import Child, clean_env, free_port, listens, tool
+
+ACCESS = "BACKENDKEY0001"
+SECRET = "backend-secret-that-only-the-proxy-knows"
+REGION = "us-east-1"
+
+
+def client(endpoint: str, access: str, secret: str, verify=None, **options):
+    """A boto3 client that retries nothing, so that a test sees each answer."""
+    settings = {
+        "signature_version": "s3v4",
+        "retries": {"max_attempts": 0, "mode": "standard"},
+        "s3": {"addressing_style": "path"},
+        "connect_timeout": 5,
+        "read_timeout": 60,
+        **options,
+    }
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+        verify=verify,
+        config=Config(**settings),
+    )
+
+
+@dataclass
+class Backend:
+    """A running storage server with its own S3 endpoint."""
+
+    name: str
+    child: Child
+    port: int
+    folder: Path
+    access: str = ACCESS
+    secret: str = SECRET
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, **options):
+        """boto3 straight to the storage, past the proxy."""
+        return client(self.endpoint, self.access, self.secret, **options)
+
+    def stop(self) -> None:
+        self.child.stop()
+
+
+def _answers(port: int, access: str, secret: str) -> bool:
+    if not listens(port):
+        return False
+    try:
+        client(f"http://127.0.0.1:{port}", access, secret).list_buckets()
+        return True
+    except Exception:  # not up yet, whatever it says
+        return False
+
+
+def seaweedfs(folder: Path) -> Backend:
+    """SeaweedFS: master, volume server, filer and S3 gateway in one process."""
+    s3, *others = (free_port() for _ in range(11))
+    flags = [
+        f"-{name}={port}"
+        for name, port in zip(
+            (
+                "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
+                "s3.port.grpc", "admin.port", "admin.port.grpc", "s3.port.https",
+            ),
+            others,
+        )
+        if name != "s3.port.https"
+    ]
+    data = folder / "data"
+    data.mkdir(parents=True)
+    child = Child(
+        "seaweedfs",
+        [
+            tool("weed"), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={s3}",
+            "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", "-master.telemetry=false", *flags,
+        ],
+        folder,
+        clean_env(AWS_ACCESS_KEY_ID=ACCESS, AWS_SECRET_ACCESS_KEY=SECRET),
+    )
+    child.wait_until(lambda: _answers(s3, ACCESS, SECRET))
+    return Backend("seaweedfs", child, s3, data)
+
+
+def versitygw(folder: Path) -> Backend:
+    """versitygw over a plain folder, whose files are the stored bytes."""
+    port = free_port()
+    data, versions = folder / "data", folder / "versions"
+    data.mkdir(parents=True)
+    versions.mkdir()
+    child = Child(
+        "versitygw",
+        [
+            tool("versitygw"), "--port", f"127.0.0.1:{port}", "--access", ACCESS, "--secret", SECRET, "--region", REGION,
+            "--keep-alive", "posix", "--versioning-dir", str(versions), str(data),
+        ],
+        folder,
+    )
+    child.wait_until(lambda: _answers(port, ACCESS, SECRET))
+    return Backend("versitygw", child, port, data)
+
+
+STARTERS = {"seaweedfs": seaweedfs, "versitygw": versitygw}
