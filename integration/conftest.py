@@ -62,7 +62,11 @@ class Direct:
 
 def pytest_generate_tests(metafunc):
     if "stack" in metafunc.fixturenames:
-        names = STORAGE if "storage" in metafunc.fixturenames else ALL
+        names = ALL
+        if "storage" in metafunc.fixturenames:
+            names = STORAGE
+        if "embedded" in metafunc.fixturenames:
+            names = [name for name in ALL if name not in STORAGE]
         marks = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
         metafunc.parametrize("stack", marks, indirect=True, scope="session")
 
@@ -104,6 +108,12 @@ def stack(request, tmp_path_factory, pki):
 def storage(stack) -> Backend:
     """The storage behind the proxy; asking for it keeps a test to the stacks whose storage has an endpoint."""
     return stack.storage
+
+
+@pytest.fixture(scope="session")
+def embedded(stack) -> Demo:
+    """The demo; asking for it keeps a test to that."""
+    return stack.proxy
 
 
 @pytest.fixture(scope="session")

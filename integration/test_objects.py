@@ -198,11 +198,8 @@ def test_streamed_body_of_known_length(s3, bucket, prefix):
     assert b"".join(iter(lambda: body.read(99_999), b"")) == data
 
 
-def test_tls(stack, bucket, prefix):
+def test_tls(stack, storage, bucket, prefix):
     """Over TLS boto3 sends checksums as trailers, in chunks without signatures."""
-    if stack.name == "demo":
-        assert stack.proxy.pki is None
-        return
     s3 = stack.client(tls=True)
     for size in (0, 1000, 200_001, (2 << 20) + 5):
         data = noise(size, "tls")
@@ -210,3 +207,41 @@ def test_tls(stack, bucket, prefix):
         got = s3.get_object(Bucket=bucket, Key=f"{prefix}{size}")
         assert got["Body"].read() == data
         assert put["ETag"] == got["ETag"] == md5_etag(data)
+
+
+def test_every_answer_says_that_the_object_is_encrypted(stack, bucket, prefix):
+    asked = stack.request("PUT", bucket, f"{prefix}asked", body=b"x", headers={"x-amz-server-side-encryption": "AES256"})
+    unasked = stack.request("PUT", bucket, f"{prefix}unasked", body=b"x")
+    for put, key in ((asked, f"{prefix}asked"), (unasked, f"{prefix}unasked")):
+        for answer in (put.send(), stack.request("GET", bucket, key).send(), stack.request("HEAD", bucket, key).send()):
+            assert answer.status == 200
+            assert answer.headers["x-amz-server-side-encryption"] == "AES256"
+
+
+def test_nothing_of_the_backends_own_shows(stack, bucket, prefix):
+    """Answers are built from a list of what S3 has, not handed on."""
+    stack.request("PUT", bucket, f"{prefix}object", body=b"x").send()
+    for request in (
+        stack.request("GET", bucket, f"{prefix}object"), stack.request("HEAD", bucket, f"{prefix}object"),
+        stack.request("GET", bucket, f"{prefix}none"), stack.request("GET", bucket, query=[("list-type", "2")]),
+    ):
+        answer = request.send()
+        assert len(answer.headers["x-amz-request-id"]) >= 16 and answer.headers["date"]
+        text = str(answer.headers).lower() + answer.body.decode(errors="replace").lower()
+        assert "seaweed" not in text and "versity" not in text
+        assert "127.0.0.1" not in text
+
+
+def test_storage_folder_holds_no_plaintext(s3, stack, bucket, prefix):
+    """On disk, whatever files the storage makes of it."""
+    data = noise(300_000)
+    s3.put_object(Bucket=bucket, Key=f"{prefix}object", Body=data)
+    folder = stack.storage.folder if stack.storage else stack.proxy.data
+    runs = [data[start : start + 16] for start in range(0, len(data) - 16, 997)]
+    seen = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            seen += len(content)
+            assert not [run for run in runs if run in content], path
+    assert seen > len(data)
