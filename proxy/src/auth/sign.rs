@@ -1,10 +1,10 @@
 //! Our own signature on requests to a backend (SigV4, S3 flavour). The only maker of a [`SignedRequest`]; nothing
 //! here knows where the bytes of a body come from.
 //!
-//! Key derivation and signature are `aws-sigv4`'s. The canonical request is written here because that crate decodes
-//! queries as text, which loses names that are not UTF-8, and because a day's signing key can then be kept.
+//! Key derivation and signature are `aws-sigv4`'s. The canonical request is `canonical.rs`'s, as for clients: that
+//! crate decodes queries as text, which loses names that are not UTF-8, and derives the day's key anew each time.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use super::canonical::{Canonical, Scope, format_timestamp, sha256, string_to_sign};
 use crate::config::StaticKeys;
 use crate::error::{Error, Result};
 
@@ -156,7 +157,7 @@ impl Signer {
         now: OffsetDateTime,
         payload: PayloadHash,
     ) -> Result<(SignedRequest, ChunkSignatures)> {
-        let timestamp = timestamp(now);
+        let timestamp = format_timestamp(now);
         let date = &timestamp[..8];
         let payload = payload.header();
         prepare(&mut unsigned, &payload)?;
@@ -167,9 +168,17 @@ impl Signer {
             unsigned.headers.insert("x-amz-security-token", token);
         }
         let day = self.day_key(date, region, now);
-        let scope = format!("{date}/{region}/s3/aws4_request");
-        let (canonical, names) = canonical_request(&unsigned, &payload);
-        let to_sign = format!("AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{}", hex::encode(sha256(&canonical)));
+        let scope = Scope { date: date.to_owned(), region: region.to_owned(), service: "s3".to_owned() };
+        let names = signed_headers(&unsigned.headers);
+        let canonical = Canonical {
+            method: unsigned.method.as_str(),
+            path: unsigned.uri.path(),
+            query: unsigned.uri.query().unwrap_or_default(),
+            headers: &unsigned.headers,
+            signed_headers: &names,
+            payload: &payload,
+        };
+        let to_sign = string_to_sign(&timestamp, &scope, &canonical.hash());
         let signature = calculate_signature(day.key.as_slice(), to_sign.as_bytes());
         let mut authorization = value(&format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
@@ -255,69 +264,18 @@ fn is_signed(name: &HeaderName) -> bool {
     )
 }
 
-/// The canonical request as bytes, for header values need not be UTF-8, and its `SignedHeaders`.
-fn canonical_request(unsigned: &Unsigned, payload: &str) -> (Vec<u8>, String) {
-    let mut names: Vec<&HeaderName> = unsigned.headers.keys().filter(|name| is_signed(name)).collect();
-    names.sort_unstable_by_key(|name| name.as_str());
-    let signed = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(";");
-    let mut head = String::with_capacity(512);
-    let query = unsigned.uri.query().unwrap_or_default();
-    // Writing to a String does not fail.
-    let _ = write!(head, "{}\n{}\n{query}\n", unsigned.method, unsigned.uri.path());
-    let mut out = head.into_bytes();
-    for name in names {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.push(b':');
-        for (i, value) in unsigned.headers.get_all(name).iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            push_collapsed(&mut out, value.as_bytes());
-        }
-        out.push(b'\n');
-    }
-    out.push(b'\n');
-    out.extend_from_slice(signed.as_bytes());
-    out.push(b'\n');
-    out.extend_from_slice(payload.as_bytes());
-    (out, signed)
-}
-
-/// SigV4's `Trimall`: no space at either end, runs of spaces as one.
-fn push_collapsed(out: &mut Vec<u8>, value: &[u8]) {
-    let words = value.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
-    for (i, word) in words.enumerate() {
-        if i > 0 {
-            out.push(b' ');
-        }
-        out.extend_from_slice(word);
-    }
-}
-
-/// `20150830T123600Z`.
-fn timestamp(now: OffsetDateTime) -> String {
-    let now = now.to_offset(time::UtcOffset::UTC);
-    format!(
-        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-        now.year(),
-        u8::from(now.month()),
-        now.day(),
-        now.hour(),
-        now.minute(),
-        now.second()
-    )
+/// Names of the headers that are covered, as `SignedHeaders` lists them.
+fn signed_headers(headers: &HeaderMap) -> String {
+    let mut names: Vec<&str> =
+        headers.keys().filter(|name| is_signed(name)).map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    names.join(";")
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text).map_err(|_| {
         Error::internal("a backend credential, region or host holds characters that no HTTP header can carry")
     })
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut sum = [0; 32];
-    sum.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    sum
 }
 
 #[cfg(test)]
