@@ -2,10 +2,9 @@
 //! and its complaints about our own credentials kept from the client. Says nothing about success.
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use quick_xml::Reader;
-use quick_xml::events::Event;
 
 use super::response::Response;
+use super::xml::leaves;
 use crate::error::{Code, Error};
 use crate::s3::name::{BucketName, ObjectKey};
 
@@ -47,59 +46,27 @@ impl Document {
     /// Reads what can be read; garbage gives an empty document.
     pub(super) fn parse(body: &[u8]) -> Self {
         let mut document = Self::default();
-        let mut reader = Reader::from_reader(body);
-        let mut path: Vec<Vec<u8>> = Vec::new();
-        let mut text = String::new();
-        loop {
-            match reader.read_event() {
-                Ok(Event::Start(start)) => {
-                    path.push(start.local_name().as_ref().to_vec());
-                    text.clear();
-                }
-                Ok(Event::Text(piece)) => text.push_str(&piece.decode().unwrap_or_default()),
-                Ok(Event::GeneralRef(reference)) => text.push_str(&entity(&reference)),
-                Ok(Event::CData(piece)) => text.push_str(&String::from_utf8_lossy(&piece)),
-                Ok(Event::End(_)) => {
-                    let Some(name) = path.pop() else { break };
-                    if path == [b"Error".to_vec()] {
-                        document.take(&name, std::mem::take(&mut text));
-                    }
-                }
-                Ok(Event::Eof) | Err(_) => break,
-                Ok(_) => {}
+        for (path, text) in leaves(body) {
+            if let Some(name) = path.strip_prefix("Error/") {
+                document.take(name, text);
             }
         }
         document
     }
 
-    fn take(&mut self, name: &[u8], text: String) {
+    fn take(&mut self, name: &str, text: String) {
         match name {
-            b"Code" => self.code = Some(text.trim().to_owned()).filter(|code| is_code(code)),
-            b"Message" => self.message = Some(text),
-            b"Region" => self.region = Some(text.trim().to_owned()),
+            "Code" => self.code = Some(text.trim().to_owned()).filter(|code| is_code(code)),
+            "Message" => self.message = Some(text),
+            "Region" => self.region = Some(text.trim().to_owned()),
             _ => {
-                let known = HANDED_ON.into_iter().find(|known| known.as_bytes() == name);
+                let known = HANDED_ON.into_iter().find(|known| *known == name);
                 if let Some(known) = known.filter(|_| text.len() <= 1024) {
                     self.fields.push((known, text));
                 }
             }
         }
     }
-}
-
-fn entity(reference: &quick_xml::events::BytesRef<'_>) -> String {
-    if let Ok(Some(c)) = reference.resolve_char_ref() {
-        return c.to_string();
-    }
-    match &**reference {
-        b"amp" => "&",
-        b"lt" => "<",
-        b"gt" => ">",
-        b"quot" => "\"",
-        b"apos" => "'",
-        _ => "",
-    }
-    .to_owned()
 }
 
 fn is_code(code: &str) -> bool {

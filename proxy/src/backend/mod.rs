@@ -6,8 +6,12 @@ mod connect;
 mod failure;
 mod framing;
 mod outgoing;
+mod probe;
+mod profile;
 mod response;
+mod system;
 mod upload;
+mod xml;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,11 +25,15 @@ use hyper_util::client::legacy::{Client, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::RwLock;
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 
 pub use failure::{Names, error_from};
 pub use framing::TrailerChecksum;
 pub use outgoing::Outgoing;
+pub use probe::{Finding, Report};
+pub use profile::Profile;
 pub use response::{Body, Response};
+pub use system::{Page, SystemArea, SystemId, components};
 pub use upload::{Step, Upload};
 
 use crate::auth::sign::{PayloadHash, SignedRequest, Signer, anonymous};
@@ -34,7 +42,6 @@ use crate::error::{Code, Error, Result};
 use crate::s3::name::BucketName;
 use connect::{Connector, Used};
 use failure::Document;
-use framing::Framing;
 use outgoing::Endpoint;
 
 /// Idle connections are given up before common backends and balancers close them (60 s and more).
@@ -103,6 +110,8 @@ struct Inner {
     callers: HashMap<String, Signer>,
     /// Buckets that turned out to be in another region than the configured one.
     regions: RwLock<HashMap<BucketName, String>>,
+    system: OnceCell<system::Opened>,
+    profile: OnceCell<Arc<Profile>>,
 }
 
 impl std::fmt::Debug for Backend {
@@ -138,6 +147,8 @@ impl Backend {
             pool,
             callers,
             regions: RwLock::default(),
+            system: OnceCell::new(),
+            profile: OnceCell::new(),
             config,
         })))
     }
@@ -163,13 +174,24 @@ impl Backend {
     /// redirect to another region is followed once. Any status comes back as a [`Response`], except redirects (502)
     /// and complaints about the proxy's own credentials (503).
     pub async fn call(&self, who: &Caller, out: Outgoing, body: Bytes) -> Result<Response> {
+        let payload = PayloadHash::of(&body);
+        self.call_with(who, out, body, payload).await
+    }
+
+    async fn call_with(
+        &self,
+        who: &Caller,
+        out: Outgoing,
+        body: Bytes,
+        payload: PayloadHash,
+    ) -> Result<Response> {
         let region = self.region(out.bucket.as_ref());
-        let first = self.exchange(who, &out, &region, &body).await?;
+        let first = self.exchange(who, &out, &region, &body, payload).await?;
         match self.judge(first, &region).await? {
             Verdict::Answer(response) => Ok(response),
             Verdict::OtherRegion(region) => {
                 self.learn(out.bucket.as_ref(), &region);
-                let second = self.exchange(who, &out, &region, &body).await?;
+                let second = self.exchange(who, &out, &region, &body, payload).await?;
                 let status = second.status;
                 match self.judge(second, &region).await? {
                     Verdict::Answer(response) => Ok(response),
@@ -180,16 +202,59 @@ impl Backend {
     }
 
     /// Begins a streamed upload of exactly `sealed_len` ciphertext bytes. Nothing is sent before the first of them
-    /// is in hand; nothing is retried.
+    /// is in hand; nothing is retried. Waits for the probe where the framing is not configured.
     pub async fn upload(&self, who: &Caller, out: Outgoing, sealed_len: u64) -> Result<Upload> {
-        let kind = self.0.config.profile.framing.unwrap_or(config::UploadFraming::UnsignedTrailer);
-        let framing = Framing::new(kind, TrailerChecksum::Crc64Nvme);
-        Ok(Upload::new(self.clone(), who.clone(), out, framing, sealed_len))
+        let profile = match self.0.config.profile.framing {
+            Some(_) => self.profile(),
+            None => self.prepare().await?,
+        };
+        Ok(Upload::new(self.clone(), who.clone(), out, profile.upload_framing(), sealed_len))
+    }
+
+    /// What is known of the backend: measured once [`Backend::prepare`] has succeeded, assumed before.
+    pub fn profile(&self) -> Arc<Profile> {
+        let assumed = || Arc::new(Profile::assumed(&self.0.config.profile));
+        self.0.profile.get().cloned().unwrap_or_else(assumed)
+    }
+
+    /// Whether the probe has succeeded.
+    pub fn is_prepared(&self) -> bool {
+        self.0.profile.initialized()
+    }
+
+    /// Opens the system area and probes the backend, once; a failure leaves it to the next call. Called at start, and
+    /// by whatever needs the answer before that has worked.
+    pub async fn prepare(&self) -> Result<Arc<Profile>> {
+        let probe = async {
+            let report = self.check().await?;
+            for finding in &report.findings {
+                tracing::info!(backend = self.name(), "{finding}");
+            }
+            Ok(Arc::new(report.profile))
+        };
+        self.0.profile.get_or_try_init(|| probe).await.cloned()
+    }
+
+    /// Probes now, whatever is known already.
+    pub async fn check(&self) -> Result<Report> {
+        probe::run(self, &self.system().await?).await
+    }
+
+    /// The system area; made and checked at the first call.
+    pub async fn system(&self) -> Result<SystemArea> {
+        let opened = self.0.system.get_or_try_init(|| SystemArea::open(self)).await?;
+        Ok(SystemArea::new(self, *opened))
     }
 
     /// One request and the head of its answer, whatever it is.
-    async fn exchange(&self, who: &Caller, out: &Outgoing, region: &str, body: &Bytes) -> Result<Response> {
-        let payload = PayloadHash::of(body);
+    async fn exchange(
+        &self,
+        who: &Caller,
+        out: &Outgoing,
+        region: &str,
+        body: &Bytes,
+        payload: PayloadHash,
+    ) -> Result<Response> {
         let mut request = self.sign(who, out, region, payload)?.into_request(Full::new(body.clone()));
         let connection = capture_connection(&mut request);
         let idle = self.0.config.timeouts.idle;
@@ -212,18 +277,24 @@ impl Backend {
             return Err(self.unreachable(&error));
         }
         tracing::debug!(backend = self.name(), error = %describe(&error), "pooled connection was stale, sending again");
-        self.resend(who, out, region, body).await
+        self.resend(who, out, region, body, payload).await
     }
 
     /// The same request on a connection that was never pooled.
-    async fn resend(&self, who: &Caller, out: &Outgoing, region: &str, body: &Bytes) -> Result<Response> {
+    async fn resend(
+        &self,
+        who: &Caller,
+        out: &Outgoing,
+        region: &str,
+        body: &Bytes,
+        payload: PayloadHash,
+    ) -> Result<Response> {
         // A pool of one request: whatever stands idle in the shared one may be as dead as the last.
         let fresh = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .set_host(false)
             .build::<_, Full<Bytes>>(self.0.connector.clone());
-        let request =
-            self.sign(who, out, region, PayloadHash::of(body))?.into_request(Full::new(body.clone()));
+        let request = self.sign(who, out, region, payload)?.into_request(Full::new(body.clone()));
         let answer =
             self.within_head_deadline(fresh.request(request)).await?.map_err(|e| self.unreachable(&e))?;
         let (head, incoming) = answer.into_parts();

@@ -1,0 +1,105 @@
+//! What the code asks about a backend instead of its vendor's name. Filled by the configuration and the probe.
+
+use std::collections::BTreeSet;
+
+use super::framing::{Framing, TrailerChecksum};
+use crate::config::{ProfileOverrides, UploadFraming};
+
+/// How one backend behaves where S3 implementations differ.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Profile {
+    /// Framing of streamed uploads.
+    pub framing: UploadFraming,
+    /// The trailing checksum, where the framing has one.
+    pub trailer_checksum: TrailerChecksum,
+    /// A wrong trailing checksum is refused.
+    pub trailers_verified: bool,
+    /// `If-None-Match: *` on PUT is honoured.
+    pub put_if_none_match: bool,
+    /// `If-Match` on PUT is honoured, both ways.
+    pub put_if_match: bool,
+    /// `If-Match` on DELETE is honoured.
+    pub delete_if_match: bool,
+    /// `Range: bytes=-N` gives the last N bytes, and the whole object where it is shorter.
+    pub suffix_ranges: bool,
+    /// A wrong Content-MD5 is refused.
+    pub content_md5: bool,
+    /// Subresources whose GET, PUT and DELETE it tells from the bare operation.
+    pub subresources: BTreeSet<String>,
+}
+
+impl Profile {
+    /// What is assumed until the probe has run: as AWS where a wrong guess shows as an error, cautious where it
+    /// would lose data.
+    pub(super) fn assumed(overrides: &ProfileOverrides) -> Self {
+        let assumed = Self {
+            framing: UploadFraming::UnsignedTrailer,
+            trailer_checksum: TrailerChecksum::Crc64Nvme,
+            trailers_verified: false,
+            put_if_none_match: false,
+            put_if_match: false,
+            delete_if_match: false,
+            suffix_ranges: true,
+            content_md5: true,
+            subresources: BTreeSet::new(),
+        };
+        assumed.overridden(overrides)
+    }
+
+    /// What the operator states wins over what was measured.
+    pub(super) fn overridden(mut self, overrides: &ProfileOverrides) -> Self {
+        if let Some(framing) = overrides.framing {
+            self.framing = framing;
+        }
+        if let Some(honoured) = overrides.conditional_writes {
+            self.put_if_none_match = honoured;
+            self.put_if_match = honoured;
+            self.delete_if_match = honoured;
+        }
+        if let Some(works) = overrides.suffix_ranges {
+            self.suffix_ranges = works;
+        }
+        if let Some(subresources) = &overrides.subresources {
+            self.subresources.extend(subresources.iter().cloned());
+        }
+        self
+    }
+
+    /// Whether a subresource beyond the core set may be passed on. A backend that does not know one runs the bare
+    /// operation instead: `DELETE /bucket?website` has deleted buckets.
+    pub fn has_subresource(&self, name: &str) -> bool {
+        self.subresources.contains(name)
+    }
+
+    pub(super) fn upload_framing(&self) -> Framing {
+        Framing::new(self.framing, self.trailer_checksum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_assumed_that_could_lose_data() {
+        let assumed = Profile::assumed(&ProfileOverrides::default());
+        assert!(!assumed.put_if_none_match && !assumed.put_if_match && !assumed.delete_if_match);
+        assert!(!assumed.has_subresource("website"));
+        assert_ne!(assumed.framing, UploadFraming::Plain);
+    }
+
+    #[test]
+    fn the_operators_word_wins() {
+        let overrides = ProfileOverrides {
+            framing: Some(UploadFraming::SignedChunks),
+            conditional_writes: Some(true),
+            suffix_ranges: Some(false),
+            subresources: Some(vec!["website".into()]),
+            accept_short_bodies: false,
+        };
+        let profile = Profile::assumed(&overrides);
+        assert_eq!(profile.upload_framing(), Framing::Signed);
+        assert!(profile.put_if_match && profile.put_if_none_match && !profile.suffix_ranges);
+        assert!(profile.has_subresource("website") && !profile.has_subresource("replication"));
+    }
+}
