@@ -249,6 +249,7 @@ fn all() -> Vec<Vector> {
         ("single-one-chunk", "Exactly one chunk.", 65536),
         ("single-one-chunk-and-a-byte", "One byte over a chunk.", 65537),
         ("single-three-chunks", "Three chunks, the last one short.", 140_000),
+        ("single-three-chunks-again", "The same plaintext, sealed by another attempt.", 140_000),
         ("multipart-empty", "A multipart object of no bytes: one empty chunk and a trailer.", 0),
         ("multipart-one-part", "One part, numbered 3.", 70_000),
         ("multipart-two-parts", "Two parts that end in the middle of a chunk.", (5 << 20) + 12_345 + 70_001),
