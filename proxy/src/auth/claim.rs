@@ -21,8 +21,7 @@ pub(super) enum Place {
     Query(Duration),
 }
 
-/// A parsed claim to be somebody.
-#[derive(Debug)]
+/// A parsed claim to be somebody. No Debug: it holds a signature that may still be good.
 pub(super) struct Claim {
     pub(super) place: Place,
     pub(super) access_key: String,

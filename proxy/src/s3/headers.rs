@@ -13,22 +13,12 @@ pub const MAX_USER_METADATA: usize = 2 * 1024;
 /// Prefix of user metadata.
 pub const META_PREFIX: &str = "x-amz-meta-";
 
-/// Checksum headers of the AWS model: ten algorithms, and what speaks about them.
-const CHECKSUMS: &[&str] = &[
-    "crc32",
-    "crc32c",
-    "crc64nvme",
-    "sha1",
-    "sha256",
-    "sha512",
-    "md5",
-    "xxhash64",
-    "xxhash3",
-    "xxhash128",
-    "algorithm",
-    "mode",
-    "type",
-];
+const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
+/// Checksum algorithms of the AWS model.
+const CHECKSUMS: &[&str] =
+    &["crc32", "crc32c", "crc64nvme", "sha1", "sha256", "sha512", "md5", "xxhash64", "xxhash3", "xxhash128"];
+/// What else begins like a checksum header.
+const ABOUT_CHECKSUMS: &[&str] = &["algorithm", "mode", "type"];
 
 /// Refuses a header section over 8 KiB. Counted as on the wire: name, `: `, value, CRLF.
 pub fn check_size(headers: &HeaderMap) -> Result<()> {
@@ -113,10 +103,16 @@ pub(super) fn refuse_forged(headers: &HeaderMap) -> Result<()> {
             return Err(why);
         }
     }
-    for trailer in headers.get_all("x-amz-trailer") {
-        let named = trailer.to_str().unwrap_or_default().to_ascii_lowercase();
-        if let Some(unknown) = named.split(',').map(str::trim).find(|n| is_unknown_checksum(n)) {
-            return Err(unknown_checksum(unknown));
+    for name in trailer_names(headers) {
+        if is_unknown_checksum(&name) {
+            return Err(unknown_checksum(&name));
+        }
+        if !name.starts_with(CHECKSUM_PREFIX) || ABOUT_CHECKSUMS.iter().any(|about| name.ends_with(about)) {
+            return Err(Error::client(
+                Code::InvalidRequest,
+                "The value specified in the x-amz-trailer header is not supported; it names a checksum header.",
+            )
+            .field("Header", "x-amz-trailer"));
         }
     }
     Ok(())
@@ -150,7 +146,8 @@ fn refusal(name: &str) -> Option<Error> {
 }
 
 fn is_unknown_checksum(name: &str) -> bool {
-    name.strip_prefix("x-amz-checksum-").is_some_and(|rest| !CHECKSUMS.contains(&rest))
+    name.strip_prefix(CHECKSUM_PREFIX)
+        .is_some_and(|rest| !CHECKSUMS.contains(&rest) && !ABOUT_CHECKSUMS.contains(&rest))
 }
 
 fn unknown_checksum(name: &str) -> Error {
@@ -159,6 +156,17 @@ fn unknown_checksum(name: &str) -> Error {
         format!("The checksum header {name} is not known. Use one of the algorithms that S3 documents."),
     )
     .field("Header", name)
+}
+
+/// Names in `x-amz-trailer`, lower case.
+pub fn trailer_names(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all("x-amz-trailer")
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .map(|name| String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// SYS of request headers: what goes on to the backend as it is. Anything else is acted on here, or dropped.

@@ -23,8 +23,7 @@ use operation::{Level, Operation, Route};
 use query::Query;
 use target::Target;
 
-/// What a listener knows of a request before its body.
-#[derive(Debug)]
+/// What a listener knows of a request before its body. No Debug: headers and query hold signatures and keys.
 pub struct RequestHead<'a> {
     /// Method.
     pub method: Method,
@@ -45,7 +44,6 @@ pub struct RequestHead<'a> {
 }
 
 /// One S3 request, understood but not yet authenticated.
-#[derive(Debug)]
 pub struct S3Request {
     /// Method.
     pub method: Method,
@@ -71,6 +69,18 @@ pub struct S3Request {
     hoisted: Vec<http::HeaderName>,
     region: Option<String>,
     spaced: Option<Box<S3Request>>,
+}
+
+impl fmt::Debug for S3Request {
+    /// Without headers and query, which hold signatures and SSE-C keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Request")
+            .field("operation", &self.operation)
+            .field("bucket", &self.bucket)
+            .field("key", &self.key)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl S3Request {

@@ -229,6 +229,15 @@ fn user_metadata_counts_names_and_values() {
 }
 
 #[test]
+fn debug_output_holds_neither_headers_nor_query() {
+    let target = format!("/bucket/k?{SIGNED}");
+    let key = ("x-amz-server-side-encryption-customer-key", "c2VjcmV0");
+    let shown = format!("{:?}", parse("GET", &target, &[key]).unwrap());
+    assert!(shown.contains("GetObject") && shown.contains("bucket"));
+    assert!(!shown.contains("c2VjcmV0") && !shown.to_ascii_lowercase().contains("x-amz"), "{shown}");
+}
+
+#[test]
 fn request_ids() {
     assert_eq!(RequestId::from_random([0xab; 8]).as_str(), "ABABABABABABABAB");
     assert_ne!(RequestId::fresh(), RequestId::fresh());

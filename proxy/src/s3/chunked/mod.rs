@@ -55,14 +55,26 @@ enum State {
 }
 
 impl ChunkedDecoder {
-    /// A decoder for a request's body; `None` where the body is not aws-chunked.
+    /// A decoder for a request's body; `None` where the body is not aws-chunked. A request that announces a trailer
+    /// which its form of `x-amz-content-sha256` does not have is refused, rather than its checksum forgotten.
     pub fn for_request(request: &Verified<S3Request>) -> Result<Option<Self>> {
-        if !request.payload().is_chunked() {
+        let declared = headers::trailer_names(&request.headers);
+        let payload = request.payload();
+        if !declared.is_empty()
+            && !matches!(payload, PayloadCheck::SignedChunksTrailer(_) | PayloadCheck::UnsignedTrailer)
+        {
+            return Err(Error::client(
+                Code::InvalidRequest,
+                "x-amz-trailer needs an x-amz-content-sha256 of STREAMING-UNSIGNED-PAYLOAD-TRAILER or \
+                 STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER.",
+            )
+            .field("Header", "x-amz-trailer"));
+        }
+        if !payload.is_chunked() {
             return Ok(None);
         }
         let length = headers::body_length(&request.headers, true)?;
-        let declared = trailer::declared(&request.headers);
-        Ok(Self::new(request.payload(), length, declared))
+        Ok(Self::new(payload, length, declared))
     }
 
     /// A decoder for `decoded_length` bytes whose trailer may hold the `declared` (lower-case) names; `None` if

@@ -258,6 +258,20 @@ fn only_chunked_payloads_have_a_decoder() {
     }
 }
 
+#[test]
+fn a_trailer_that_the_form_does_not_have_is_refused() {
+    for form in ["UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"] {
+        let draft = Draft::new("PUT", "/bucket/k")
+            .header("x-amz-content-sha256", form)
+            .header("x-amz-decoded-content-length", "5")
+            .header("x-amz-trailer", "x-amz-checksum-crc32");
+        match ChunkedDecoder::for_request(&draft.sign().verify(&store()).unwrap()) {
+            Err(error) => assert_eq!(error.code(), &Code::InvalidRequest, "{form}"),
+            Ok(_) => panic!("{form}"),
+        }
+    }
+}
+
 /// The other end of the chain: signs chunks and a trailer as a client does.
 struct Client {
     key: DayKey,

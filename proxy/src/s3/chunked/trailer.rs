@@ -1,8 +1,6 @@
 //! Trailing headers of an aws-chunked body
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>).
 
-use http::HeaderMap;
-
 use crate::auth::canonical::sha256;
 use crate::auth::parse_signature;
 use crate::error::{Code, Error, Result};
@@ -67,18 +65,6 @@ impl Trailers {
         let text: String = self.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         sha256(text.as_bytes())
     }
-}
-
-/// Names in `x-amz-trailer`, lower case.
-pub(super) fn declared(headers: &HeaderMap) -> Vec<String> {
-    headers
-        .get_all("x-amz-trailer")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| !name.is_empty())
-        .collect()
 }
 
 pub(super) fn malformed(why: &str) -> Error {
