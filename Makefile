@@ -64,6 +64,11 @@ integration: build tools ## The real binary, real clients, real storage servers 
 .PHONY: test
 test: check unit integration ## Everything that has to pass before a change lands
 
+.PHONY: conformance
+conformance: build tools ## Another project's S3 suite, straight and through the proxy, compared
+	@export S3CLOAK_BIN="$${S3CLOAK_BIN:-$(abspath $(TARGET))/debug/s3cloak}" S3CLOAK_TOOLS="$(abspath $(TOOLS))"
+	cd integration && "$(abspath $(TOOLS))/venv/bin/python" conformance.py
+
 .PHONY: bench
 bench: native ## Measure against direct access, nginx and a bare pass-through; prints one table
 	integration/tools/packages.sh nginx=nginx-light

@@ -18,6 +18,10 @@ from harness.pki import Pki
 from harness.proxy import CLIENT, Cloak, Demo
 from harness.wire import Keys, Request, path_of
 
+# boto3 in this process must not be steered from outside either.
+for _name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[_name]
+
 DIRECT = bool(os.environ.get("S3CLOAK_DIRECT"))
 STORAGE = ["seaweedfs", "versitygw"]
 ALL = STORAGE if DIRECT else [*STORAGE, "demo"]

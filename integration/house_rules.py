@@ -30,7 +30,7 @@ SEALED = {"Verified": "proxy/src/auth/verify.rs", "SignedRequest": "proxy/src/au
 
 # In any file: paths of one machine, and hosts of package registries.
 UNSPOKEN = [
-    (re.compile(r"/(work|root)/|/home/[a-z]"), "a path of one machine"),
+    (re.compile(r"(?<![\w*/.-])/(work|root|home)/[\w.]"), "a path of one machine"),
     (re.compile(r"pypi\.org|python[h]osted|static\.crates\.io|index\.crates\.io|proxy\.golang\.org|registry\.npm[j]s|deb\.debian\.org"), "a registry's host"),
 ]
 UNREAD = {"Cargo.lock"}
@@ -45,9 +45,15 @@ def tracked() -> list[str]:
 
 
 def is_test(name: str) -> bool:
-    """Whether a Rust file holds tests alone."""
-    parts = name.split("/")
-    return "tests" in parts or "fuzz" in parts or parts[-1] in ("tests.rs", "test_support.rs") or parts[-1].endswith("_tests.rs")
+    """Whether a Rust file holds tests alone: by its name, or because its parent declares it under `#[cfg(test)]`."""
+    path = Path(name)
+    if "tests" in path.parts or "fuzz" in path.parts or path.stem == "tests" or path.stem.endswith("_tests"):
+        return True
+    module = path.parent.name if path.stem == "mod" else path.stem
+    folder = path.parent.parent if path.stem == "mod" else path.parent
+    declaration = re.compile(rf"#\[cfg\((?:all\()?test\b[^\]]*\]\s*(?:pub(?:\([a-z ]+\))? )?mod {module};")
+    parents = [folder / "mod.rs", folder / "lib.rs", folder / "main.rs", folder.with_suffix(".rs")]
+    return any((ROOT / parent).is_file() and declaration.search((ROOT / parent).read_text()) for parent in parents)
 
 
 def without_tests(lines: list[str]) -> list[tuple[int, str]]:
