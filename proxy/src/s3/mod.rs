@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod condition;
 pub mod etag;
 pub mod headers;
+pub mod listing;
 pub mod name;
 pub mod operation;
 pub mod query;

@@ -13,8 +13,9 @@ pub use delete::{
     parse_delete_result, render_delete, render_delete_result,
 };
 pub use error::{BackendError, ErrorContext, error_body, parse_error};
-
+pub(crate) use tokens::{Broken, Tokens};
 pub use write::Writer;
+pub(crate) use write::escape;
 
 /// The namespace of every S3 body.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";

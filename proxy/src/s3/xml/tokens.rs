@@ -60,9 +60,8 @@ pub(crate) struct Tokens<'a> {
     pending_close: bool,
     /// Length of a byte order mark at the front.
     mark: usize,
-    /// Where the last token began, and whether it was written as `<name/>`.
+    /// Where the last token began.
     start: usize,
-    empty: bool,
 }
 
 impl<'a> Tokens<'a> {
@@ -71,7 +70,7 @@ impl<'a> Tokens<'a> {
         let mark = if document.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let mut reader = Reader::from_reader(&document[mark..]);
         reader.config_mut().check_end_names = true;
-        Self { document, reader, depth: 0, rooted: false, pending_close: false, mark, start: 0, empty: false }
+        Self { document, reader, depth: 0, rooted: false, pending_close: false, mark, start: 0 }
     }
 
     /// Offset of the first byte of the last token.
@@ -83,11 +82,6 @@ impl<'a> Tokens<'a> {
     pub(crate) fn position(&self) -> usize {
         // A slice's length fits usize.
         self.mark + self.reader.buffer_position() as usize
-    }
-
-    /// Whether the last Open or Close stands for `<name/>`.
-    pub(crate) fn is_empty_element(&self) -> bool {
-        self.empty
     }
 
     /// Next token.
@@ -106,19 +100,16 @@ impl<'a> Tokens<'a> {
             match event {
                 Event::Start(_) => {
                     self.open()?;
-                    self.empty = false;
                     return Ok(Token::Open(self.name()?));
                 }
                 Event::Empty(_) => {
                     self.open()?;
-                    self.empty = true;
                     self.pending_close = true;
                     return Ok(Token::Open(self.name()?));
                 }
                 Event::End(_) => {
                     self.depth =
                         self.depth.checked_sub(1).ok_or_else(|| Broken::new("a closing tag too many"))?;
-                    self.empty = false;
                     return Ok(Token::Close);
                 }
                 Event::Text(text) if self.depth > 0 => {
@@ -329,7 +320,6 @@ mod tests {
             let start = tokens.start();
             assert!(document[start..].starts_with(b"<B>"), "{document:?}");
             assert!(document[tokens.position()..].starts_with(b"12<"));
-            assert!(!tokens.is_empty_element());
         }
     }
 

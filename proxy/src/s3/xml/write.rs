@@ -70,7 +70,7 @@ impl Writer {
 
 /// Escapes character data: markup, and control characters as references, since S3's keys may hold them (XML 1.0
 /// has no other way to write them, and a literal CR would read as LF).
-pub(super) fn escape(text: &str, out: &mut String) {
+pub(crate) fn escape(text: &str, out: &mut String) {
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),
