@@ -13,6 +13,8 @@
 pub mod auth;
 pub mod backend;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod error;
 pub mod exchange;
 pub mod s3;
