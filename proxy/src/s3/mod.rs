@@ -23,12 +23,13 @@ use name::{BucketName, ObjectKey};
 use operation::{Level, Operation, Route};
 use query::Query;
 use target::Target;
+pub use target::target_text;
 
 /// What a listener knows of a request before its body. No Debug: headers and query hold signatures and keys.
 pub struct RequestHead<'a> {
     /// Method.
     pub method: Method,
-    /// Request target exactly as it stood on the request line.
+    /// Request target exactly as it stood on the request line; see [`target_text`] for one that is not ASCII.
     pub target: &'a str,
     /// Header fields as they came.
     pub headers: HeaderMap,

@@ -26,11 +26,16 @@ impl Target {
     pub(super) fn parse(raw: &str, headers: &HeaderMap, domains: &[String]) -> Result<Self> {
         let (authority, origin) = split_absolute(raw);
         let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
-        // RFC 9112, 3.2.2: the authority of an absolute target wins over Host.
-        let host = match authority {
-            Some(authority) => Some(authority.to_owned()),
-            None => host(headers)?,
-        };
+        let host = host(headers)?;
+        // A signature covers Host and not the request line's authority, which must not name another bucket.
+        if authority
+            .is_some_and(|authority| !host.as_deref().unwrap_or_default().eq_ignore_ascii_case(authority))
+        {
+            return Err(Error::client(
+                Code::BadRequest,
+                "The request target names another host than the Host header.",
+            ));
+        }
         let hosted = host.as_deref().and_then(|host| bucket_of_host(host, domains));
         let rest = path.strip_prefix('/').unwrap_or(path);
         let (bucket, key) = match &hosted {
@@ -41,6 +46,12 @@ impl Target {
                 (Some(decode(bucket)), key)
             }
         };
+        if bucket.as_ref().is_some_and(|name| name.starts_with(b"arn:")) {
+            return Err(Error::client(
+                Code::NotImplemented,
+                "Access points and their ARNs are not supported. Name the bucket itself.",
+            ));
+        }
         Ok(Self {
             bucket: bucket.map(|name| BucketName::parse(&name)).transpose()?,
             key: if key.is_empty() { None } else { Some(ObjectKey::parse(decode(key))?) },
@@ -49,6 +60,11 @@ impl Target {
             path_style: hosted.is_none(),
         })
     }
+}
+
+/// A target as it stood on the wire, as text: bytes beyond ASCII percent-encoded, which is how they will be read.
+pub fn target_text(raw: &[u8]) -> String {
+    percent_encoding::percent_encode(raw, percent_encoding::CONTROLS).to_string()
 }
 
 fn decode(raw: &str) -> Vec<u8> {
@@ -133,8 +149,15 @@ mod tests {
         assert_eq!(names("/bucket/a%2Fb%252F+%20x?y=%2F", host), (some("bucket"), key("a/b%2F+ x")));
         assert_eq!(names("/bucket/%FF%00", host).1, Some(vec![0xff, 0]));
         assert_eq!(names("/bucket/a%zz%4", host).1, key("a%zz%4"));
-        assert_eq!(names("http://other.test/bucket/k", host), (some("bucket"), key("k")));
-        assert_eq!(names("HTTP://bucket.s3.example.com?x=1", "ignored"), (some("bucket"), None));
+        assert_eq!(names("http://s3.example.com:9000/bucket/k", host), (some("bucket"), key("k")));
+        let hosted = "bucket.s3.example.com";
+        assert_eq!(names("HTTP://bucket.S3.example.com?x=1", hosted), (some("bucket"), None));
+    }
+
+    #[test]
+    fn raw_bytes_survive() {
+        assert_eq!(target_text(b"/bucket/a b\xc3\xa9\xff%20?x=+"), "/bucket/a b%C3%A9%FF%20?x=+");
+        assert_eq!(names(&target_text(b"/bucket/\xff%fe"), "h").1, Some(vec![0xff, 0xfe]));
     }
 
     #[test]
@@ -157,8 +180,18 @@ mod tests {
         for raw in ["//key", "/ab/key", "/a%2Fb/key", "/bad bucket/k"] {
             assert_eq!(parse(raw, "h").unwrap_err().code(), &Code::InvalidBucketName, "{raw}");
         }
+        let arn = "/arn%3Aaws%3As3%3Aus-east-1%3A1%3Aaccesspoint%2Fa/k";
+        assert_eq!(parse(arn, "h").unwrap_err().code(), &Code::NotImplemented);
         let long = format!("/bucket/{}", "a".repeat(1025));
         assert_eq!(parse(&long, "h").unwrap_err().code(), &Code::KeyTooLong);
+        for raw in ["http://other.s3.example.com/k", "https://s3.example.com/k", "http:///k", "http://h:80/k"]
+        {
+            assert_eq!(parse(raw, "h").unwrap_err().code(), &Code::BadRequest, "{raw}");
+        }
+        assert_eq!(
+            Target::parse("http://h/k", &HeaderMap::new(), &[]).unwrap_err().code(),
+            &Code::BadRequest
+        );
         let mut headers = HeaderMap::new();
         headers.append(HOST, "a".parse().unwrap());
         headers.append(HOST, "b".parse().unwrap());

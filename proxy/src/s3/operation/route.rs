@@ -22,7 +22,7 @@ pub struct Route<'a> {
 
 /// Finds the operation, or says why there is none.
 pub fn route(of: Route<'_>) -> Result<Operation> {
-    if of.method == Method::OPTIONS {
+    if of.method == Method::OPTIONS && of.level != Level::Service {
         return Ok(Operation::Preflight);
     }
     let operation = match selected(of)? {

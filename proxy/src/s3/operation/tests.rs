@@ -123,6 +123,7 @@ fn methods_that_a_level_does_not_have() {
         ("PUT", Level::Service),
         ("DELETE", Level::Service),
         ("HEAD", Level::Service),
+        ("OPTIONS", Level::Service),
         ("POST", Level::Bucket),
         ("POST", Level::Object),
         ("PATCH", Level::Object),
