@@ -1,6 +1,22 @@
 //! The validated configuration: what the rest of the program reads. Parsing, defaults' reasons and fault reports
 //! live beside it; nothing here knows YAML.
 
+pub mod defaults;
+mod expand;
+mod fault;
+mod files;
+mod load;
+mod reader;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod units;
+
+pub use expand::Surroundings;
+pub use fault::{Fault, Faults};
+pub use load::{load, parse};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
