@@ -6,7 +6,10 @@ mod key;
 mod name;
 mod seal;
 
+pub mod kes;
 pub mod local;
+#[cfg(feature = "test-server")]
+pub mod testserver;
 
 pub use error::KeyError;
 pub use key::{DataKey, EndpointStatus, KeyInfo, PlainKey, ServiceStatus};

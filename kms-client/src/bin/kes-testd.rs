@@ -1,0 +1,69 @@
+//! `kes-testd`: the KES-compatible test server for development. Not for real keys: it keeps them in clear.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kms_client::kes::ApiKey;
+use kms_client::testserver::{Options, TestKes};
+
+/// A server that speaks like MinIO KES, for development and tests. It keeps keys in clear: never use it for real ones.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:7373")]
+    listen: SocketAddr,
+    /// Folder that keeps keys, API key and certificates.
+    #[arg(long, required_unless_present = "memory")]
+    data: Option<PathBuf>,
+    /// Keep everything in memory instead.
+    #[arg(long, conflicts_with = "data")]
+    memory: bool,
+    /// Make this key if it is missing; may be repeated.
+    #[arg(long = "key", value_name = "NAME")]
+    keys: Vec<String>,
+    /// Where to write the CA that clients must trust.
+    #[arg(long, value_name = "FILE", default_value = "kes-testd-ca.crt")]
+    ca: PathBuf,
+    /// The admin's API key, instead of a random or kept one.
+    #[arg(long, env = "KES_TESTD_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
+    /// Offer HTTP/1.1 only.
+    #[arg(long)]
+    http1: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kes-testd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let Arguments { listen, data, memory: _, keys, ca, api_key, http1 } = arguments;
+    let api_key = api_key.as_deref().map(ApiKey::parse).transpose()?;
+    let names =
+        keys.iter().map(|name| kms_client::KeyName::new(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let server = TestKes::start_with(Options { listen, data, http2: !http1, api_key })
+        .await
+        .map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+    std::fs::write(&ca, server.ca_pem()).map_err(|e| format!("cannot write {}: {e}", ca.display()))?;
+    for name in &names {
+        server.create_key(name.as_str());
+    }
+    println!("Endpoint  {}", server.endpoint());
+    println!("API key   {}", server.api_key());
+    println!("CA        {}", ca.display());
+    for name in names {
+        println!("Key       {name}");
+    }
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Whether an endpoint is worth a try: a pure state machine over instants. After three failures in a row it opens,
+//! for longer each time; then one caller at a time may try. No clock and no I/O here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures in a row that open it.
+const THRESHOLD: u32 = 3;
+/// First and longest time that it stays open. Short, so that a service that comes back is found soon.
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Circuit {
+    failures: u32,
+    open_until: Option<Instant>,
+    probing: bool,
+}
+
+impl Circuit {
+    /// May a call go out now? One admitted after the open time is the probe; report its end.
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        match self.open_until {
+            None => true,
+            Some(until) if now < until || self.probing => false,
+            Some(_) => {
+                self.probing = true;
+                true
+            }
+        }
+    }
+
+    /// The endpoint answered.
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The endpoint could not be reached.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.probing = false;
+        if let Some(times) = self.failures.checked_sub(THRESHOLD) {
+            self.open_until = Some(now + FIRST.saturating_mul(1 << times.min(8)).min(LONGEST));
+        }
+    }
+
+    /// The caller went away before it knew.
+    pub(super) fn abandoned(&mut self) {
+        self.probing = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn opens_probes_once_and_closes() {
+        let mut circuit = Circuit::default();
+        let start = Instant::now();
+        for _ in 0..2 {
+            circuit.failed(start);
+            assert!(circuit.admit(start), "one or two failures do not open it");
+        }
+        circuit.failed(start);
+        assert!(!circuit.admit(start));
+        assert!(!circuit.admit(start + FIRST - Duration::from_millis(1)));
+        let later = start + FIRST;
+        assert!(circuit.admit(later), "the probe");
+        assert!(!circuit.admit(later), "one probe at a time");
+        circuit.failed(later);
+        assert!(!circuit.admit(later + FIRST), "longer the second time");
+        assert!(circuit.admit(later + FIRST * 2));
+        circuit.abandoned();
+        assert!(circuit.admit(later + FIRST * 2), "an abandoned probe frees the place");
+        circuit.succeeded();
+        assert!(circuit.admit(later) && circuit.admit(later));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn never_stays_open_longer_than_the_limit() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        for _ in 0..1000 {
+            circuit.failed(now);
+        }
+        assert!(!circuit.admit(now + LONGEST - Duration::from_millis(1)));
+        assert!(circuit.admit(now + LONGEST));
+    }
+}

@@ -1,0 +1,171 @@
+//! Who is asked, in which order, how often and until when: one deadline over all endpoints and rounds of a call.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
+use zeroize::Zeroizing;
+
+use super::circuit::Circuit;
+use super::transport::{Call, Transport};
+use super::wire::Failure;
+use crate::KeyError;
+
+/// Times that a call goes around all endpoints.
+const ROUNDS: u32 = 3;
+/// Pause before the second round; it doubles, and a random part is taken off so that callers spread.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Failover {
+    endpoints: Vec<Endpoint>,
+    transport: Transport,
+    /// The endpoint that answered last is asked first.
+    preferred: AtomicUsize,
+}
+
+struct Endpoint {
+    base: String,
+    circuit: Mutex<Circuit>,
+}
+
+/// A place taken at an endpoint's circuit; dropped without a verdict, it is given back.
+struct Ticket<'a> {
+    circuit: &'a Mutex<Circuit>,
+    told: bool,
+}
+
+impl Endpoint {
+    fn admit(&self) -> Option<Ticket<'_>> {
+        let admitted = self.circuit.lock().admit(Instant::now());
+        // Made only if admitted: dropping a ticket takes the lock again, and gives a place back.
+        if admitted { Some(Ticket { circuit: &self.circuit, told: false }) } else { None }
+    }
+}
+
+impl Ticket<'_> {
+    fn tell(mut self, answered: bool) {
+        self.told = true;
+        let mut circuit = self.circuit.lock();
+        if answered { circuit.succeeded() } else { circuit.failed(Instant::now()) }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.circuit.lock().abandoned();
+        }
+    }
+}
+
+impl Failover {
+    pub(super) fn new(bases: Vec<String>, transport: Transport) -> Self {
+        let endpoints = bases.into_iter().map(|base| Endpoint { base, circuit: Mutex::default() }).collect();
+        Self { endpoints, transport, preferred: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn bases(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().map(|e| e.base.as_str())
+    }
+
+    /// One try at one endpoint, whatever its circuit says.
+    pub(super) async fn once(
+        &self,
+        base: &str,
+        call: &Call<'_>,
+        timeout: Duration,
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.attempt(base, call, Instant::now() + timeout).await.map_err(Failure::into_error)
+    }
+
+    async fn attempt(
+        &self,
+        base: &str,
+        call: &Call<'_>,
+        until: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        timeout_at(until, self.transport.send(base, call)).await.unwrap_or_else(|_| {
+            Err(Failure::Away {
+                error: KeyError::unavailable(format!("{base}: no answer in time")),
+                unsent: false,
+            })
+        })
+    }
+
+    /// The answer of the first endpoint that has one, within `timeout`.
+    pub(super) async fn call(
+        &self,
+        call: &Call<'_>,
+        timeout: Duration,
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let deadline = Instant::now() + timeout;
+        let mut last = None;
+        for round in 0..ROUNDS {
+            if round > 0 {
+                sleep(pause(round)).await;
+                if Instant::now() >= deadline {
+                    break;
+                }
+            }
+            let mut again = false;
+            let first = self.preferred.load(Ordering::Relaxed);
+            let count = self.endpoints.len();
+            for step in 0..count {
+                let index = (first + step) % count;
+                let endpoint = &self.endpoints[index];
+                let Some(ticket) = endpoint.admit() else { continue };
+                // One that hangs may take its share of what is left, and no more.
+                let left = deadline.saturating_duration_since(Instant::now());
+                let until = Instant::now() + left / u32::try_from(count - step).unwrap_or(u32::MAX);
+                match self.attempt(&endpoint.base, call, until).await {
+                    Ok(body) => {
+                        ticket.tell(true);
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Ok(body);
+                    }
+                    Err(Failure::Final(error)) => {
+                        ticket.tell(true);
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                    Err(Failure::Next(error)) => {
+                        ticket.tell(true);
+                        last = Some(error);
+                    }
+                    Err(Failure::Store(error)) => {
+                        ticket.tell(true);
+                        again = true;
+                        if !call.repeatable {
+                            return Err(error);
+                        }
+                        last = Some(error);
+                    }
+                    Err(Failure::Away { error, unsent }) => {
+                        ticket.tell(false);
+                        again = true;
+                        if !call.repeatable && !unsent {
+                            return Err(error);
+                        }
+                        last = Some(error);
+                    }
+                }
+            }
+            if !again {
+                break;
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            KeyError::unavailable("every endpoint failed a moment ago; a next try is due soon")
+        }))
+    }
+}
+
+/// 50 to 100 % of a doubling pause.
+fn pause(round: u32) -> Duration {
+    let full = PAUSE * (1 << (round - 1).min(5));
+    let mut byte = [0];
+    // Without randomness the pause is whole, which harms nobody.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    full - full.mul_f64(f64::from(byte[0]) / 512.0)
+}

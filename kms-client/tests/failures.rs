@@ -1,0 +1,355 @@
+//! What the KES client makes of a server that fails, lies or is not there.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{TIMEOUT, fresh, name, server};
+use kms_client::kes::{ApiKey, ConfigError, Kes, KesConfig, KesIdentity};
+use kms_client::testserver::{Fault, Policy, TestKes};
+use kms_client::{KeyError, KeyService};
+use zeroize::Zeroizing;
+
+const EVER: usize = usize::MAX;
+
+fn api_key(seed: u8) -> ApiKey {
+    ApiKey::from_seed(Zeroizing::new([seed; 32]))
+}
+
+fn as_identity(kes: &TestKes, key: ApiKey) -> Kes {
+    Kes::new(KesConfig { identity: KesIdentity::ApiKey(key), ..kes.config(TIMEOUT) }).unwrap()
+}
+
+async fn with_key(http2: bool) -> TestKes {
+    let kes = server(http2).await;
+    kes.create_key("k");
+    kes
+}
+
+#[tokio::test]
+async fn passing_faults_are_got_over_and_counted() {
+    for http2 in [true, false] {
+        let kes = with_key(http2).await;
+        let client = kes.client(TIMEOUT);
+        for fault in [
+            Fault::Reset,
+            Fault::ResetAfter,
+            Fault::Truncated,
+            Fault::Status(502, "failed to read key"),
+            Fault::Status(503, "busy"),
+            Fault::Status(504, "key store is not reachable"),
+            Fault::Html(500),
+            Fault::Slow(Duration::from_millis(20)),
+        ] {
+            let before = kes.faults().calls("generate");
+            kes.faults().inject("/v1/key/generate/", fault.clone(), 1);
+            client.generate(&name("k"), b"").await.ok().unwrap();
+            let slow = matches!(fault, Fault::Slow(_));
+            assert_eq!(kes.faults().calls("generate") - before, if slow { 1 } else { 2 }, "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lasting_faults_are_unavailable() {
+    for http2 in [true, false] {
+        for fault in [
+            Fault::Reset,
+            Fault::ResetAfter,
+            Fault::Truncated,
+            Fault::Status(502, "failed to read key"),
+            Fault::Status(504, "key store is not reachable"),
+            Fault::Html(502),
+        ] {
+            let kes = with_key(http2).await;
+            kes.faults().inject("/v1/key/", fault.clone(), EVER);
+            let error = kes.client(TIMEOUT).generate(&name("k"), b"").await.err().unwrap();
+            assert!(error.is_unreachable(), "{fault:?}: {error:?}");
+            let tries = kes.faults().calls("generate");
+            assert!((2..=3).contains(&tries), "{fault:?}: {tries} tries");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_of_kes_are_refused() {
+    for http2 in [true, false] {
+        for fault in [
+            Fault::Html(200),
+            Fault::Html(404),
+            Fault::Html(403),
+            Fault::Html(302),
+            Fault::Html(307),
+            Fault::Garbage,
+            Fault::Status(400, "key does not exist"),
+            Fault::Status(403, "some gateway says no"),
+            Fault::Oversized { bytes: 3_000_000, announced: true },
+            Fault::Oversized { bytes: 3_000_000, announced: false },
+        ] {
+            let kes = with_key(http2).await;
+            kes.faults().inject("/v1/key/", fault.clone(), EVER);
+            let error = kes.client(TIMEOUT).decrypt(&name("k"), &[1; 76], b"").await.err().unwrap();
+            assert!(matches!(error, KeyError::Protocol { .. }), "{fault:?}: {error:?}");
+            assert_eq!(kes.faults().total(), 1, "{fault:?}: neither followed nor repeated");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_of_kes_are_final() {
+    let kes = with_key(true).await;
+    let client = kes.client(TIMEOUT);
+    assert_eq!(client.decrypt(&name("k"), &[1; 76], b"").await.err(), Some(KeyError::NotAuthentic));
+    assert_eq!(client.decrypt(&name("other"), &[1; 76], b"").await.err(), Some(KeyError::NotFound));
+    assert_eq!(client.create(&name("k")).await.err(), Some(KeyError::Exists));
+    assert_eq!(kes.faults().total(), 3);
+}
+
+#[tokio::test]
+async fn one_deadline_holds_for_a_server_that_hangs() {
+    for http2 in [true, false] {
+        let kes = with_key(http2).await;
+        kes.faults().inject("/v1/key/", Fault::Hang, EVER);
+        let client = kes.client(Duration::from_millis(300));
+        assert!(client.generate(&name("k"), b"").await.err().unwrap().is_unreachable());
+        kes.faults().clear();
+        client.generate(&name("k"), b"").await.ok().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_down_key_store_is_not_a_missing_key() {
+    let kes = with_key(true).await;
+    let client = kes.client(TIMEOUT);
+    kes.faults().store_down(true);
+    assert!(client.generate(&name("k"), b"").await.err().unwrap().is_unreachable());
+    assert!(client.health(&name("k")).await.err().unwrap().is_unreachable());
+    assert!(client.list("").await.err().unwrap().is_unreachable());
+    let status = client.status().await;
+    assert!(status.endpoints[0].reachable && !status.endpoints[0].key_store_reachable);
+    assert!(!status.is_usable());
+    kes.faults().store_down(false);
+    client.health(&name("k")).await.unwrap();
+}
+
+#[tokio::test]
+async fn creating_is_never_repeated_once_it_may_have_happened() {
+    let kes = server(true).await;
+    let client = kes.client(TIMEOUT);
+    kes.faults().inject("/v1/key/create/", Fault::ResetAfter, 1);
+    assert!(client.create(&name("k")).await.err().unwrap().is_unreachable());
+    assert_eq!(kes.faults().calls("create"), 1);
+    assert_eq!(client.create(&name("k")).await, Err(KeyError::Exists));
+    kes.faults().inject("/v1/key/delete/", Fault::Status(502, "failed to delete key"), 1);
+    assert!(client.delete(&name("k")).await.err().unwrap().is_unreachable());
+    assert_eq!(kes.faults().calls("delete"), 1);
+}
+
+#[tokio::test]
+async fn other_endpoints_take_over() {
+    let (mut a, b) = (with_key(true).await, server(true).await);
+    let sealed = a.client(TIMEOUT).generate(&name("k"), b"").await.ok().unwrap().sealed;
+    // Two nodes over one store, told apart by their counters.
+    b.create_key("k");
+    let two = |endpoints: Vec<String>| {
+        let mut ca = a.ca_pem().as_bytes().to_vec();
+        ca.extend_from_slice(b.ca_pem().as_bytes());
+        let key = api_key(9);
+        for kes in [&a, &b] {
+            kes.set_policy(key.identity(), Policy::proxy("k"));
+        }
+        Kes::new(KesConfig { endpoints, identity: KesIdentity::ApiKey(key), ca: Some(ca), timeout: TIMEOUT })
+            .unwrap()
+    };
+    let client = two(vec![a.endpoint(), b.endpoint()]);
+    let dead_first = two(vec!["https://127.0.0.1:1".to_owned(), b.endpoint()]);
+
+    dead_first.generate(&name("k"), b"").await.ok().unwrap();
+    client.decrypt(&name("k"), &sealed, b"").await.ok().unwrap();
+    let on_b = b.faults().total();
+
+    a.faults().inject("/v1/key/", Fault::Html(200), 1);
+    client.generate(&name("k"), b"").await.ok().unwrap();
+    assert_eq!(b.faults().total(), on_b + 1, "an endpoint that is not KES is passed by");
+
+    a.stop().await;
+    for _ in 0..3 {
+        client.generate(&name("k"), b"").await.ok().unwrap();
+    }
+    b.faults().store_down(true);
+    assert!(client.generate(&name("k"), b"").await.err().unwrap().is_unreachable());
+    b.faults().store_down(false);
+    a.resume().await.unwrap();
+    client.generate(&name("k"), b"").await.ok().unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_takes_only_its_share() {
+    let (a, b) = (with_key(true).await, with_key(true).await);
+    let mut ca = a.ca_pem().as_bytes().to_vec();
+    ca.extend_from_slice(b.ca_pem().as_bytes());
+    for kes in [&a, &b] {
+        kes.set_policy(api_key(9).identity(), Policy::proxy("k"));
+    }
+    a.faults().inject("/v1/key/", Fault::Hang, EVER);
+    let client = Kes::new(KesConfig {
+        endpoints: vec![a.endpoint(), b.endpoint()],
+        identity: KesIdentity::ApiKey(api_key(9)),
+        ca: Some(ca),
+        timeout: Duration::from_secs(4),
+    })
+    .unwrap();
+    client.generate(&name("k"), b"").await.ok().unwrap();
+    assert_eq!((a.faults().total(), b.faults().total()), (1, 1));
+    client.generate(&name("k"), b"").await.ok().unwrap();
+    assert_eq!((a.faults().total(), b.faults().total()), (1, 2), "the one that answered is asked first");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_found_again() {
+    let mut kes = with_key(true).await;
+    let client = kes.client(TIMEOUT);
+    let sealed = client.generate(&name("k"), b"").await.ok().unwrap().sealed;
+    kes.stop().await;
+    assert!(client.decrypt(&name("k"), &sealed, b"").await.err().unwrap().is_unreachable());
+    kes.resume().await.unwrap();
+    // The circuit may be open for a moment.
+    let mut opened = client.decrypt(&name("k"), &sealed, b"").await;
+    for _ in 0..100 {
+        if opened.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        opened = client.decrypt(&name("k"), &sealed, b"").await;
+    }
+    assert!(opened.is_ok());
+}
+
+#[tokio::test]
+async fn a_dead_server_is_not_hammered() {
+    let kes = with_key(true).await;
+    kes.faults().inject("/v1/key/", Fault::Status(503, "busy"), EVER);
+    let client = kes.client(TIMEOUT);
+    for _ in 0..50 {
+        assert!(client.generate(&name("k"), b"").await.err().unwrap().is_unreachable());
+    }
+    // Fifty calls without a circuit would be 150 tries.
+    assert!(kes.faults().total() < 50, "{}", kes.faults().total());
+}
+
+#[tokio::test]
+async fn policies_refuse_by_identity() {
+    let kes = with_key(true).await;
+    let stranger = as_identity(&kes, api_key(3));
+    for error in [
+        stranger.generate(&name("k"), b"").await.err(),
+        stranger.decrypt(&name("missing"), &[1; 76], b"").await.err(),
+        stranger.health(&name("k")).await.err(),
+        stranger.list("").await.err(),
+        stranger.create(&name("new")).await.err(),
+        stranger.delete(&name("k")).await.err(),
+    ] {
+        assert_eq!(error, Some(KeyError::Denied));
+    }
+    let status = stranger.status().await;
+    assert!(status.endpoints[0].reachable, "refused, yet there: {status:?}");
+
+    kes.set_policy(api_key(2).identity(), Policy::proxy("app-"));
+    kes.create_key("app-1");
+    let app = as_identity(&kes, api_key(2));
+    app.generate(&name("app-1"), b"").await.ok().unwrap();
+    assert_eq!(app.generate(&name("k"), b"").await.err(), Some(KeyError::Denied));
+    assert_eq!(app.delete(&name("app-1")).await.err(), Some(KeyError::Denied));
+    kes.remove_policy(&api_key(2).identity());
+    assert_eq!(app.generate(&name("app-1"), b"").await.err(), Some(KeyError::Denied));
+}
+
+#[tokio::test]
+async fn certificate_files_serve_as_well() {
+    let kes = with_key(true).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&pair).unwrap();
+    let (cert_file, key_file) = (folder.path().join("c.crt"), folder.path().join("c.key"));
+    std::fs::write(&cert_file, certificate.pem()).unwrap();
+    std::fs::write(&key_file, pair.serialize_pem()).unwrap();
+    let config = |certificate: &std::path::Path| KesConfig {
+        identity: KesIdentity::Certificate {
+            certificate: certificate.to_owned(),
+            private_key: key_file.clone(),
+        },
+        ..kes.config(TIMEOUT)
+    };
+    let client = Kes::new(config(&cert_file)).unwrap();
+    assert_eq!(client.generate(&name("k"), b"").await.err(), Some(KeyError::Denied));
+    let identity = {
+        use rcgen::PublicKeyData;
+        hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pair.subject_public_key_info()))
+    };
+    kes.set_policy(identity, Policy::proxy("k"));
+    client.generate(&name("k"), b"").await.ok().unwrap();
+
+    let missing = Kes::new(config(&folder.path().join("none"))).err().unwrap();
+    assert!(matches!(missing, ConfigError::Certificate(_)), "{missing}");
+    std::fs::write(folder.path().join("bad"), "no pem").unwrap();
+    assert!(Kes::new(config(&folder.path().join("bad"))).is_err());
+}
+
+#[tokio::test]
+async fn only_the_configured_ca_is_trusted() {
+    let (kes, other) = (with_key(true).await, server(true).await);
+    let ca = Some(other.ca_pem().as_bytes().to_vec());
+    let client = Kes::new(KesConfig { ca, ..kes.config(TIMEOUT) }).unwrap();
+    let error = client.generate(&name("k"), b"").await.err().unwrap();
+    assert!(error.is_unreachable() && error.to_string().contains("ertificate"), "{error}");
+    assert_eq!(kes.faults().total(), 0);
+    for ca in [&b""[..], b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"junk"] {
+        let built = Kes::new(KesConfig { ca: Some(ca.to_vec()), ..kes.config(TIMEOUT) });
+        assert!(built.is_err());
+    }
+}
+
+#[tokio::test]
+async fn configurations_are_checked() {
+    let kes = server(true).await;
+    let with = |endpoints: Vec<String>| Kes::new(KesConfig { endpoints, ..kes.config(TIMEOUT) }).err();
+    assert!(matches!(with(vec![]), Some(ConfigError::NoEndpoint)));
+    assert!(matches!(with(vec![kes.endpoint(), "http://x".to_owned()]), Some(ConfigError::Endpoint { .. })));
+}
+
+#[tokio::test]
+async fn errors_do_not_tell_secrets() {
+    let kes = with_key(true).await;
+    let client = kes.client(TIMEOUT);
+    let data = client.generate(&name("k"), b"secret-context").await.ok().unwrap();
+    let base64 = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(data.plaintext.expose())
+    };
+    for fault in [Fault::Garbage, Fault::Truncated, Fault::Html(200), Fault::Reset, Fault::Status(502, "x")] {
+        kes.faults().inject("/v1/key/", fault, 3);
+        let error = client.decrypt(&name("k"), &data.sealed, b"secret-context").await.err().unwrap();
+        let text = format!("{error} {error:?}");
+        for secret in [base64.as_str(), "secret-context", "c2VjcmV0", kes.api_key()] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        kes.faults().clear();
+    }
+}
+
+#[tokio::test]
+async fn a_data_folder_keeps_keys_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        || kms_client::testserver::Options { data: Some(folder.path().to_owned()), ..Default::default() };
+    let first = TestKes::start_with(options()).await.unwrap();
+    first.create_key("k");
+    let sealed = first.client(TIMEOUT).generate(&name("k"), b"").await.ok().unwrap();
+    let (api_key, ca) = (first.api_key().to_owned(), first.ca_pem().to_owned());
+    drop(first);
+    let second = TestKes::start_with(options()).await.unwrap();
+    assert_eq!((second.api_key(), second.ca_pem()), (api_key.as_str(), ca.as_str()));
+    let opened = second.client(TIMEOUT).decrypt(&name("k"), &sealed.sealed, b"").await.ok().unwrap();
+    assert_eq!(opened.expose(), sealed.plaintext.expose());
+    assert!(second.client(TIMEOUT).health(&fresh("none-")).await.is_err());
+}
