@@ -1,6 +1,7 @@
 //! Tests of request parsing: hoisted headers, forged headers, limits, MinIO's paths.
 
 use http::{HeaderMap, HeaderName, Method};
+use proptest::prelude::*;
 
 use super::operation::Operation;
 use super::{RequestHead, RequestId, S3Request, headers};
@@ -241,4 +242,32 @@ fn debug_output_holds_neither_headers_nor_query() {
 fn request_ids() {
     assert_eq!(RequestId::from_random([0xab; 8]).as_str(), "ABABABABABABABAB");
     assert_ne!(RequestId::fresh(), RequestId::fresh());
+}
+
+proptest! {
+    #[test]
+    fn any_key_survives_the_wire(key in prop::collection::vec(any::<u8>(), 1..200), raw in any::<bool>()) {
+        let escaped: String = match raw {
+            // Every byte that a request line can carry, as it is; what would end or split it, escaped.
+            true => {
+                let carried = |b: &u8| b.is_ascii_graphic() && !b"?#%".contains(b) || *b >= 0x80;
+                let bytes: Vec<u8> = key
+                    .iter()
+                    .flat_map(|b| if carried(b) { vec![*b] } else { format!("%{b:02x}").into_bytes() })
+                    .collect();
+                super::target_text(&bytes)
+            }
+            false => super::name::encode_path(&key),
+        };
+        let request = parse("GET", &format!("/bucket/{escaped}"), &[]).unwrap();
+        prop_assert_eq!(request.operation, Operation::GetObject);
+        prop_assert_eq!(request.key.as_ref().map(|k| k.as_bytes()), Some(&key[..]));
+    }
+
+    #[test]
+    fn no_target_makes_it_panic(target in "\\PC{0,80}", method in "GET|PUT|POST|DELETE|HEAD|OPTIONS|X") {
+        let _ = parse(&method, &target, &[]);
+        let _ = parse(&method, &format!("/bucket/key?{target}"), &[]);
+        let _ = parse(&method, &format!("/bucket?{SIGNED}&{target}"), &[]);
+    }
 }
