@@ -63,11 +63,12 @@ def without_tests(lines: list[str]) -> list[tuple[int, str]]:
         if re.match(r"\s*#\[cfg\((all\()?test\b", lines[position]):
             indent = len(lines[position]) - len(lines[position].lstrip())
             position += 1
-            # rustfmt closes an item at the indent that it opened with, or ends it on its line.
+            # rustfmt ends a one-line item with `;` or `}`, and closes any other with a brace at the indent it began at.
             while position < len(lines):
                 line = lines[position]
                 position += 1
-                if len(line) - len(line.lstrip()) == indent and re.search(r"(^\s*\}|;|\{.*\})\s*$", line):
+                first = line.startswith(" " * indent) and not line.startswith(" " * (indent + 1))
+                if line == " " * indent + "}" or (first and re.search(r"(;|\{.*\})\s*$", line)):
                     break
             continue
         kept.append((position + 1, lines[position]))

@@ -1,3 +1,5 @@
+//! Tests of the folder of keys.
+
 use super::*;
 
 fn name(s: &str) -> KeyName {

@@ -1,3 +1,5 @@
+//! Tests of reading and editing listings.
+
 use proptest::prelude::*;
 
 use super::*;
