@@ -62,14 +62,13 @@ def without_tests(lines: list[str]) -> list[tuple[int, str]]:
     while position < len(lines):
         if re.match(r"\s*#\[cfg\((all\()?test\b", lines[position]):
             indent = len(lines[position]) - len(lines[position].lstrip())
-            position += 1
-            # rustfmt ends a one-line item with `;` or `}`, and closes any other with a brace at the indent it began at.
-            while position < len(lines):
-                line = lines[position]
+            while position < len(lines) and lines[position].lstrip().startswith("#["):
                 position += 1
-                first = line.startswith(" " * indent) and not line.startswith(" " * (indent + 1))
-                if line == " " * indent + "}" or (first and re.search(r"(;|\{.*\})\s*$", line)):
-                    break
+            # rustfmt ends a one-line item with `;` or `}`, and closes any other with a brace at the indent it began at.
+            if not re.search(r"(;|\{.*\})\s*$", lines[position]):
+                while position < len(lines) and lines[position] != " " * indent + "}":
+                    position += 1
+            position += 1
             continue
         kept.append((position + 1, lines[position]))
         position += 1
