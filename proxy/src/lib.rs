@@ -17,4 +17,6 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod exchange;
+pub mod logging;
+pub mod metrics;
 pub mod s3;

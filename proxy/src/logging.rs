@@ -1,0 +1,98 @@
+//! The log: one subscriber for the process, text for people or JSON lines for collectors, on standard error.
+//! What is logged is decided where it happens; secrets have no Debug and so never get here.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::Log;
+
+/// Libraries whose `info` is of no use to an operator. A filter that names them wins.
+const QUIET: &str = "pingora=warn,pingora_core=warn,pingora_proxy=warn,hyper=warn,rustls=warn,s3s=warn";
+
+/// Installs the subscriber for the whole process. `Err` where one is installed already.
+pub fn init(log: &Log) -> Result<(), String> {
+    let ansi = io::stderr().is_terminal();
+    let subscriber = subscriber(log, io::stderr, ansi)?;
+    tracing_subscriber::util::SubscriberInitExt::try_init(subscriber).map_err(|error| error.to_string())
+}
+
+/// The subscriber for `log`, writing to `writer`.
+fn subscriber<W>(
+    log: &Log,
+    writer: W,
+    ansi: bool,
+) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, String>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.filter))
+        .map_err(|error| format!("log.filter: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi);
+    Ok(if log.json {
+        Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+    } else {
+        Box::new(builder.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(log: &Log) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(log, move || writer.clone(), false).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(request_id = "0123456789ABCDEF", operation = "GetObject", "request refused");
+            tracing::debug!("too much detail");
+            tracing::info!(target: "pingora_core::server", "Server starting");
+            tracing::warn!(target: "pingora_core::server", "listener failed");
+        });
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_carries_the_request_id() {
+        let text = logged(&Log { filter: "info".into(), json: false });
+        assert!(text.contains("request refused") && text.contains("0123456789ABCDEF"), "{text}");
+        assert!(text.contains("listener failed"), "{text}");
+        assert!(!text.contains("too much detail") && !text.contains("Server starting"), "{text}");
+    }
+
+    #[test]
+    fn json_has_one_object_a_line() {
+        let text = logged(&Log { filter: "info,pingora_core=info".into(), json: true });
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[0]["request_id"], "0123456789ABCDEF");
+        assert_eq!(lines[0]["message"], "request refused");
+        assert_eq!(lines[0]["level"], "INFO");
+    }
+
+    #[test]
+    fn a_broken_filter_is_refused() {
+        let log = Log { filter: "a=b=c".into(), json: false };
+        assert!(subscriber(&log, io::sink, false).is_err_and(|error| error.contains("log.filter")));
+    }
+}

@@ -1,0 +1,255 @@
+//! What is counted, in one typed set; `/metrics` shows it. Callers name events, never labels.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+
+use crate::error::Blame;
+
+/// Seconds. From a cached HEAD (under a millisecond) to gigabytes in one request.
+const LATENCY_BUCKETS: &[f64] =
+    &[0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// One request, finished.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// AWS's name of the operation, or `Unparsed`.
+    pub operation: &'static str,
+    /// HTTP status that went out; 0 where the connection ended without one.
+    pub status: u16,
+    /// Who is to blame, where it failed.
+    pub blame: Option<Blame>,
+    /// Body bytes from the client.
+    pub received: u64,
+    /// Body bytes to the client.
+    pub sent: u64,
+    /// From the request head to the end of the answer.
+    pub elapsed: Duration,
+}
+
+/// All counters of a process. Made once; every method may be called from any thread.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    failures: IntCounterVec,
+    received: IntCounter,
+    sent: IntCounter,
+    auth_failures: IntCounter,
+    tampered: IntCounter,
+    backend_seconds: HistogramVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A set of its own, everything zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counters = |name, help, labels: &[&str]| {
+            let made = IntCounterVec::new(Opts::new(name, help), labels);
+            register(&registry, made.expect("names and labels are valid, by test"))
+        };
+        let counter = |name, help| {
+            let made = IntCounter::new(name, help);
+            register(&registry, made.expect("names are valid, by test"))
+        };
+        let histograms = |name, help, labels: &[&str]| {
+            let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+            register(
+                &registry,
+                HistogramVec::new(options, labels).expect("names and labels are valid, by test"),
+            )
+        };
+        let metrics = Self {
+            requests: counters(
+                "s3cloak_requests_total",
+                "Requests by S3 operation and HTTP status; status 0 where the connection ended first.",
+                &["operation", "status"],
+            ),
+            seconds: histograms(
+                "s3cloak_request_seconds",
+                "Time from a request's head to the end of its answer.",
+                &["operation"],
+            ),
+            failures: counters(
+                "s3cloak_failures_total",
+                "Failed requests by who has to act: client, backend, keys, tampered, internal.",
+                &["blame"],
+            ),
+            received: counter("s3cloak_received_bytes_total", "Body bytes from clients."),
+            sent: counter("s3cloak_sent_bytes_total", "Body bytes to clients."),
+            auth_failures: counter(
+                "s3cloak_auth_failures_total",
+                "Requests refused for their signature, clock, credential or rights.",
+            ),
+            tampered: counter(
+                "s3cloak_tampered_total",
+                "Stored objects that failed their integrity check. Anything above zero needs somebody.",
+            ),
+            backend_seconds: histograms(
+                "s3cloak_backend_seconds",
+                "Time until a backend's response head, by backend and outcome: ok, refused, failed.",
+                &["backend", "outcome"],
+            ),
+            registry,
+        };
+        // A series that exists from the start makes an alert on its first increase work.
+        for blame in [Blame::Client, Blame::Backend, Blame::Keys, Blame::Tampered, Blame::Internal] {
+            metrics.failures.with_label_values(&[blame.as_str()]);
+        }
+        metrics
+    }
+
+    /// A request ended.
+    pub fn request(&self, record: &RequestRecord) {
+        self.requests.with_label_values(&[record.operation, &record.status.to_string()]).inc();
+        self.seconds.with_label_values(&[record.operation]).observe(record.elapsed.as_secs_f64());
+        self.received.inc_by(record.received);
+        self.sent.inc_by(record.sent);
+        if let Some(blame) = record.blame {
+            self.failures.with_label_values(&[blame.as_str()]).inc();
+            if blame == Blame::Tampered {
+                self.tampered.inc();
+            }
+        }
+    }
+
+    /// A request was refused before anything of it was done.
+    pub fn auth_failure(&self) {
+        self.auth_failures.inc();
+    }
+
+    /// A stored object failed its integrity check outside of a request that failed for it, as in a listing.
+    pub fn tampered(&self) {
+        self.tampered.inc();
+    }
+
+    /// A backend answered with `status`, or did not (`None`).
+    pub fn backend(&self, backend: &str, status: Option<http::StatusCode>, elapsed: Duration) {
+        let outcome = match status {
+            None => "failed",
+            Some(status) if status.is_server_error() => "failed",
+            Some(status) if status.is_client_error() => "refused",
+            Some(_) => "ok",
+        };
+        self.backend_seconds.with_label_values(&[backend, outcome]).observe(elapsed.as_secs_f64());
+    }
+
+    /// Prometheus' text format; `readings` are values that others keep.
+    pub fn render(&self, readings: &[Reading]) -> String {
+        let mut out = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut out)
+            .expect("writing text to memory cannot fail, and no gathered family is empty");
+        let mut text = String::from_utf8(out).expect("the text format is UTF-8");
+        for Reading { name, kind, help, value } in readings {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {}\n{name} {value}\n", kind.as_str());
+        }
+        text
+    }
+}
+
+/// A value that is read when asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Full name.
+    pub name: &'static str,
+    /// Gauge or counter.
+    pub kind: Kind,
+    /// One line.
+    pub help: &'static str,
+    /// The value.
+    pub value: u64,
+}
+
+/// How a reading moves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Only up.
+    Counter,
+    /// Up and down.
+    Gauge,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        }
+    }
+}
+
+/// The one place where a metric joins the registry.
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("every name stands once in the table above, by test");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_show_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.request(&RequestRecord {
+            operation: "PutObject",
+            status: 200,
+            blame: None,
+            received: 10,
+            sent: 3,
+            elapsed: Duration::from_millis(1),
+        });
+        metrics.request(&RequestRecord {
+            operation: "GetObject",
+            status: 500,
+            blame: Some(Blame::Tampered),
+            received: 0,
+            sent: 7,
+            elapsed: Duration::from_millis(1),
+        });
+        metrics.auth_failure();
+        metrics.backend("default", Some(http::StatusCode::NOT_FOUND), Duration::from_millis(2));
+        metrics.backend("default", None, Duration::from_millis(2));
+        let text = metrics.render(&[Reading {
+            name: "s3cloak_requests_in_flight",
+            kind: Kind::Gauge,
+            help: "Requests being served.",
+            value: 4,
+        }]);
+        for line in [
+            "s3cloak_requests_total{operation=\"PutObject\",status=\"200\"} 1",
+            "s3cloak_requests_total{operation=\"GetObject\",status=\"500\"} 1",
+            "s3cloak_request_seconds_count{operation=\"PutObject\"} 1",
+            "s3cloak_failures_total{blame=\"tampered\"} 1",
+            "s3cloak_failures_total{blame=\"client\"} 0",
+            "s3cloak_received_bytes_total 10",
+            "s3cloak_sent_bytes_total 10",
+            "s3cloak_auth_failures_total 1",
+            "s3cloak_tampered_total 1",
+            "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"refused\"} 1",
+            "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"failed\"} 1",
+            "# TYPE s3cloak_requests_in_flight gauge",
+            "s3cloak_requests_in_flight 4",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_fresh_set_can_be_shown() {
+        assert!(Metrics::new().render(&[]).contains("s3cloak_tampered_total 0"));
+    }
+}
