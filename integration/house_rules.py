@@ -21,8 +21,8 @@ CONFINED = [
     ("reqwest", r"\breqwest\s*::|\buse reqwest", ("kms-client/",), "only the key client speaks JSON over HTTP"),
     ("struct Verified", r"\bstruct Verified\b", ("proxy/src/auth/verify.rs",), "only the verifier vouches for a request"),
     ("struct SignedRequest", r"\bstruct SignedRequest\b", ("proxy/src/auth/sign.rs",), "only the signer makes what goes to a backend"),
-    ("Verified { … }", r"(?<![\w>&] )\bVerified\s*\{\s*\w+\s*[:,]", ("proxy/src/auth/verify.rs",), "only the verifier vouches for a request"),
-    ("SignedRequest { … }", r"(?<![\w>&] )\bSignedRequest\s*\{\s*\w+\s*[:,]", ("proxy/src/auth/sign.rs",), "only the signer makes what goes to a backend"),
+    ("Verified { ... }", r"^(?!.*(->|\b(impl|struct|for)\b)).*\bVerified\s*\{", ("proxy/src/auth/verify.rs",), "only the verifier vouches for a request"),
+    ("SignedRequest { … }", r"^(?!.*(->|\b(impl|struct|for)\b)).*\bSignedRequest\s*\{", ("proxy/src/auth/sign.rs",), "only the signer makes what goes to a backend"),
 ]
 
 # Types whose fields stay private, so that nobody else can make one.
