@@ -25,9 +25,12 @@ pub(super) fn make_certificates() -> Result<Pems, rcgen::Error> {
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Names that differ: OpenSSL takes a certificate for self-signed where subject and issuer are equal.
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "kes-testd CA");
     let ca_certificate = ca.self_signed(&ca_key)?;
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
+    server.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
     for address in [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()] {
         server.subject_alt_names.push(SanType::IpAddress(address));
     }
