@@ -179,6 +179,27 @@ fn seal(name: &str) -> Sealed {
         "single-three-chunks" | "single-three-chunks-again" => {
             seal_single(name, plaintext("single-three-chunks", 140_000), &[])
         }
+        "single-sse-c" => {
+            let bare = EnvelopeHeader {
+                mode: Mode::SseC,
+                service: String::new(),
+                key_name: String::new(),
+                sealed_key: vec![],
+                ..header(Kind::Single)
+            };
+            let key = CustomerKey::new(Zeroizing::new(KEY));
+            seal_single_as(name, plaintext(name, 1000), &[], bare, KeyRef::Customer(&key))
+        }
+        "single-sse-kms" => {
+            let header = EnvelopeHeader {
+                mode: Mode::SseKms,
+                bucket_key: BucketKeyFlag::PerObject,
+                key_spelling: Some("arn:aws:kms:photos-key".into()),
+                context: Some(b"eyJwcm9qZWN0IjoicGhvdG9zIn0=".to_vec()),
+                ..header(Kind::Single)
+            };
+            seal_single_as(name, plaintext(name, 1000), &[], header, KeyRef::Bucket(&bucket_key()))
+        }
         "multipart-empty" => seal_multipart(name, &[(1, 0)], &[]),
         "multipart-one-part" => seal_multipart(name, &[(3, 70_000)], &[]),
         "multipart-two-parts" => seal_multipart(name, &[(1, (5 << 20) + 12_345), (2, 70_001)], &[]),
@@ -210,7 +231,7 @@ fn vector(name: &str, about: &str, object: &str, edits: Vec<Edit>, range: Option
         name: name.into(),
         about: about.into(),
         envelope: sealed.envelope.to_value(),
-        key_role: "bucket".into(),
+        key_role: if object == "single-sse-c" { "customer" } else { "bucket" }.into(),
         key: hex::encode(KEY),
         binding: NAME.binding.into(),
         object_key: hex::encode(NAME.key),
@@ -249,6 +270,8 @@ fn all() -> Vec<Vector> {
         ("single-one-chunk", "Exactly one chunk.", 65536),
         ("single-one-chunk-and-a-byte", "One byte over a chunk.", 65537),
         ("single-three-chunks", "Three chunks, the last one short.", 140_000),
+        ("single-sse-c", "Under a customer's key, of which the envelope says nothing.", 1000),
+        ("single-sse-kms", "Under a data key of its own, with the client's key id and context.", 1000),
         ("single-three-chunks-again", "The same plaintext, sealed by another attempt.", 140_000),
         ("multipart-empty", "A multipart object of no bytes: one empty chunk and a trailer.", 0),
         ("multipart-one-part", "One part, numbered 3.", 70_000),
@@ -470,6 +493,37 @@ fn all() -> Vec<Vector> {
         body,
         0,
     );
+
+    let mut copied = vector(
+        "copied",
+        "Re-wrapped under another key for another place: no data moved.",
+        three,
+        vec![],
+        None,
+    );
+    let other_key = [0x43; 32];
+    copied.key = hex::encode(other_key);
+    (copied.binding, copied.object_key) = ("archive".into(), hex::encode("copy"));
+    let there = ObjectName { binding: "archive", key: b"copy" };
+    let other_key = BucketKey::new(Zeroizing::new(other_key));
+    let (secrets, mut rng) = (made(three).0.secrets(), Seeded::new("copied"));
+    copied.envelope =
+        Envelope::rewrap(&secrets, header(Kind::Single), KeyRef::Bucket(&other_key), &there, &mut rng)
+            .unwrap()
+            .to_value();
+    add(copied, None, 140_000);
+    let mut wrong = vector("sse-c-other-key", "Another customer's key.", "single-sse-c", vec![], None);
+    wrong.key = hex::encode([0x43; 32]);
+    add(wrong, envelope, 0);
+    let mut wrong = vector(
+        "sse-c-key-of-a-bucket",
+        "A customer's key given as a bucket's.",
+        "single-sse-c",
+        vec![],
+        None,
+    );
+    wrong.key_role = "bucket".into();
+    add(wrong, envelope, 0);
 
     let mut other = |name: &str, about: &str, fails, edit: &dyn Fn(&mut Vector)| {
         let mut vector = vector(name, about, "single-one-byte", vec![], None);

@@ -105,10 +105,19 @@ pub(crate) fn split<'a>(bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<
 }
 
 pub(crate) fn seal_single(seed: &str, plain: Vec<u8>, splits: &[usize]) -> Sealed {
+    seal_single_as(seed, plain, splits, header(Kind::Single), KeyRef::Bucket(&bucket_key()))
+}
+
+pub(crate) fn seal_single_as(
+    seed: &str,
+    plain: Vec<u8>,
+    splits: &[usize],
+    header: EnvelopeHeader,
+    key: KeyRef<'_>,
+) -> Sealed {
     let mut rng = Seeded::new(seed);
     let attempt = Attempt::single(plain.len() as u64, &mut rng);
-    let envelope =
-        attempt.envelope(header(Kind::Single), KeyRef::Bucket(&bucket_key()), &NAME, &mut rng).unwrap();
+    let envelope = attempt.envelope(header, key, &NAME, &mut rng).unwrap();
     let promised = attempt.sealed_len();
     let mut sealer = attempt.into_sealer();
     let mut body = Vec::new();
