@@ -1,0 +1,135 @@
+//! Looks objects of one page up: concurrently, bounded, within a deadline. A failure that may pass fails the page,
+//! since a wrong size or tag makes sync tools copy; one that lasts leaves the line to arithmetic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::error::{Blame, Code, Error, Result};
+use crate::info::{self, Info, Need};
+use crate::ops::Route;
+use crate::s3::listing::{Entry, Listing};
+use crate::s3::name::ObjectKey;
+use crate::services::Services;
+
+/// Reads in flight for one page.
+const CONCURRENT: usize = 32;
+/// Time for one page, below the minute after which clients and balancers give up.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Pauses before a read is tried again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+
+/// Info of the entries `wanted` (indices), without those that cannot be opened for good.
+pub(super) async fn up(
+    services: &Services,
+    route: &Route<'_>,
+    listing: &Listing<'_>,
+    wanted: Vec<usize>,
+    cached: bool,
+) -> Result<Vec<(usize, Arc<Info>)>> {
+    let mut found = Vec::with_capacity(wanted.len());
+    let mut absent = Vec::new();
+    for at in wanted {
+        let entry = &listing.entries[at];
+        // A name that no request could spell has no object that could be read.
+        let Ok(key) = ObjectKey::parse(entry.key.clone()) else { continue };
+        match known(services, route, entry, &key).filter(|_| cached) {
+            Some(info) => found.push((at, info)),
+            None => absent.push((at, key)),
+        }
+    }
+    if absent.is_empty() {
+        return Ok(found);
+    }
+    let reads = stream::iter(absent)
+        .map(|(at, key)| async move {
+            let version = listing.entries[at].version_id.as_deref();
+            let info = read(services, route, &key, version).await?;
+            Ok(info.map(|info| (at, info)))
+        })
+        .buffer_unordered(CONCURRENT)
+        .try_collect::<Vec<_>>();
+    let read = tokio::time::timeout(DEADLINE, reads)
+        .await
+        .map_err(|_| slow_down("the page's objects were not read in time"))??;
+    found.extend(read.into_iter().flatten());
+    Ok(found)
+}
+
+fn known(services: &Services, route: &Route<'_>, entry: &Entry, key: &ObjectKey) -> Option<Arc<Info>> {
+    let version = entry.version_id.as_deref();
+    let (etag, modified) = (entry.etag.as_deref()?, entry.last_modified.as_deref()?);
+    services.info.get_listed(route.bucket, key, version, etag, modified, entry.size?)
+}
+
+/// `None`: it cannot be opened, and trying again would not change that.
+async fn read(
+    services: &Services,
+    route: &Route<'_>,
+    key: &ObjectKey,
+    version: Option<&str>,
+) -> Result<Option<Arc<Info>>> {
+    let target = route.target(key, version);
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let error = match info::lookup(services, &target, Need::Footer).await {
+            Ok(info) => return Ok(Some(info)),
+            Err(error) => error,
+        };
+        if is_lasting(&error) {
+            tracing::debug!(bucket = %route.bucket, %error, "an object is listed by arithmetic");
+            return Ok(None);
+        }
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(slow_down(&error.to_string())),
+        }
+    }
+}
+
+/// Whether a retry would give the same: archived, deleted meanwhile, refused, tampered with, its key gone.
+fn is_lasting(error: &Error) -> bool {
+    match error.blame() {
+        Blame::Client | Blame::Tampered => true,
+        Blame::Keys => !error.code().status().is_server_error(),
+        Blame::Backend | Blame::Internal => false,
+    }
+}
+
+/// The page's failure.
+pub(super) fn slow_down(cause: &str) -> Error {
+    Error::backend(
+        Code::SlowDown,
+        "The objects of this page could not all be read just now. Please reduce your request rate and try again.",
+    )
+    .because(cause.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart() {
+        for lasting in [
+            Error::client(Code::NoSuchKey, ""),
+            Error::client(Code::AccessDenied, ""),
+            Error::client(Code::InvalidObjectState, ""),
+            Error::tampered(""),
+            Error::keys(Code::KmsNotFound, ""),
+        ] {
+            assert!(is_lasting(&lasting), "{lasting}");
+        }
+        for passing in [
+            Error::backend(Code::SlowDown, ""),
+            Error::backend(Code::BadGateway, ""),
+            Error::backend(Code::GatewayTimeout, ""),
+            Error::backend(Code::InternalError, ""),
+            Error::keys(Code::ServiceUnavailable, ""),
+            Error::internal(""),
+        ] {
+            assert!(!is_lasting(&passing), "{passing}");
+        }
+    }
+}
