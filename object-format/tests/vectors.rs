@@ -180,13 +180,7 @@ fn seal(name: &str) -> Sealed {
             seal_single(name, plaintext("single-three-chunks", 140_000), &[])
         }
         "single-sse-c" => {
-            let bare = EnvelopeHeader {
-                mode: Mode::SseC,
-                service: String::new(),
-                key_name: String::new(),
-                sealed_key: vec![],
-                ..header(Kind::Single)
-            };
+            let bare = EnvelopeHeader::customer(Kind::Single);
             let key = CustomerKey::new(Zeroizing::new(KEY));
             seal_single_as(name, plaintext(name, 1000), &[], bare, KeyRef::Customer(&key))
         }

@@ -74,6 +74,22 @@ pub struct EnvelopeHeader {
     pub context: Option<Vec<u8>>,
 }
 
+impl EnvelopeHeader {
+    /// The header under a customer's key, of which nothing is stored.
+    pub fn customer(kind: Kind) -> Self {
+        Self {
+            kind,
+            mode: Mode::SseC,
+            bucket_key: BucketKeyFlag::Shared,
+            service: String::new(),
+            key_name: String::new(),
+            key_spelling: None,
+            sealed_key: Vec::new(),
+            context: None,
+        }
+    }
+}
+
 /// Where an object lies. The wrapping binds it to this place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectName<'a> {
