@@ -1,11 +1,12 @@
 //! Documents that are passed on only after a look into them.
 
+use http::StatusCode;
+
 use crate::error::{Code, Error, Result};
 use crate::ops::Route;
 use crate::s3::operation::Operation;
-use crate::s3::xml::{Broken, Token, Tokens};
+use crate::s3::xml::first_text;
 use crate::services::Services;
-use http::StatusCode;
 
 /// Refuses documents on which the backend would do harm: to ciphertext, or to our own area.
 pub(super) fn refuse_harmful(
@@ -20,7 +21,7 @@ pub(super) fn refuse_harmful(
         Operation::PutBucketLogging => {
             let hidden =
                 |name: &str| services.backends.iter().any(|b| b.config().system.bucket.as_str() == name);
-            match leaf(document, b"TargetBucket")? {
+            match first_text(document, "TargetBucket")? {
                 Some(target) if hidden(&target) => Err(Error::client(
                     Code::AccessDenied,
                     "The target bucket is the proxy's own. Log to another bucket.",
@@ -77,8 +78,8 @@ fn sse_condition(value: &serde_json::Value) -> Option<&str> {
 
 /// A restore that selects, or writes elsewhere, would run on ciphertext.
 fn restore(document: &[u8]) -> Result<()> {
-    for element in [&b"SelectParameters"[..], b"OutputLocation"] {
-        if leaf(document, element)?.is_some() {
+    for element in ["SelectParameters", "OutputLocation"] {
+        if first_text(document, element)?.is_some() {
             return Err(Error::client(
                 Code::NotImplemented,
                 "A restore with SelectParameters or OutputLocation is not implemented: the storage behind the proxy \
@@ -87,23 +88,6 @@ fn restore(document: &[u8]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The text of the first element of that name, anywhere in the document; empty where it has children.
-fn leaf(document: &[u8], name: &[u8]) -> Result<Option<String>> {
-    if document.is_empty() {
-        return Ok(None);
-    }
-    let mut tokens = Tokens::new(document);
-    loop {
-        match tokens.next().map_err(Broken::from_client)? {
-            Token::Open(found) if found == name => {
-                return tokens.leaf().map(|text| Some(text.unwrap_or_default())).map_err(Broken::from_client);
-            }
-            Token::End => return Ok(None),
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]
@@ -148,12 +132,5 @@ mod tests {
             assert_eq!(restore(bad).unwrap_err().code(), &Code::NotImplemented);
         }
         assert_eq!(restore(b"<RestoreRequest>").unwrap_err().code(), &Code::MalformedXml);
-    }
-
-    #[test]
-    fn targets_are_found_at_any_depth() {
-        let document = b"<BucketLoggingStatus><LoggingEnabled><TargetBucket>sys</TargetBucket></LoggingEnabled></BucketLoggingStatus>";
-        assert_eq!(leaf(document, b"TargetBucket").unwrap().as_deref(), Some("sys"));
-        assert_eq!(leaf(document, b"Other").unwrap(), None);
     }
 }

@@ -4,6 +4,7 @@
 mod bucket;
 mod delete;
 mod error;
+mod find;
 mod tokens;
 mod write;
 
@@ -13,6 +14,7 @@ pub use delete::{
     parse_delete_result, render_delete, render_delete_result,
 };
 pub use error::{BackendError, ErrorContext, error_body, parse_error};
+pub use find::first_text;
 pub(crate) use tokens::{Broken, Tokens};
 pub use write::Writer;
 pub(crate) use write::escape;
