@@ -17,6 +17,7 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod exchange;
+pub mod keys;
 pub mod logging;
 pub mod metrics;
 pub mod s3;

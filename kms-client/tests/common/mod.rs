@@ -21,6 +21,8 @@ pub(crate) fn fresh(prefix: &str) -> KeyName {
 }
 
 pub(crate) async fn server(http2: bool) -> TestKes {
+    // For raw clients: two providers are compiled in, so rustls cannot choose.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     TestKes::start_with(Options { http2, ..Options::default() }).await.unwrap()
 }
 

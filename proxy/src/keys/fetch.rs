@@ -1,0 +1,170 @@
+//! The calls to key services behind the keyring: what each outcome does to the caches and to what is known of the
+//! external key. Everything here runs inside a flight, never in a request's own task.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use kms_client::{KeyError, KeyService};
+use object_format::BucketKey;
+use tokio::time::Instant;
+
+use super::cache::{CacheKey, OpenKey};
+use super::external::{External, Sample, Verdict};
+use super::refusal::Refusal;
+use super::{Inner, ResolvedKey, context};
+
+/// The longest sealed key that an envelope holds.
+const MAX_SEALED: usize = 256;
+
+type Fetched = Result<Arc<OpenKey>, Refusal>;
+
+impl Inner {
+    fn service(&self, external: &ResolvedKey) -> Result<&Arc<dyn KeyService>, Refusal> {
+        self.stats.calls.fetch_add(1, Relaxed);
+        self.services.get(&external.service).ok_or(Refusal::Key(KeyError::NotFound))
+    }
+
+    /// What is known of a key, made if new.
+    pub(super) fn with_external<T>(&self, external: &ResolvedKey, act: impl FnOnce(&mut External) -> T) -> T {
+        let mut all = self.externals.lock();
+        if let Some(known) = all.get_mut(external) {
+            return act(known);
+        }
+        act(all.entry(external.clone()).or_insert_with(External::new))
+    }
+
+    fn epoch(&self, external: &ResolvedKey) -> u64 {
+        self.with_external_if_known(external, |known| known.epoch).unwrap_or(0)
+    }
+
+    /// Notes a failure of the external key, and does what has to be done about it.
+    async fn failed(&self, external: &ResolvedKey, error: &KeyError) {
+        if *error == KeyError::NotFound {
+            self.cache.put_missing(external.clone()).await;
+        }
+        let verdict = self.with_external_if_known(external, |known| known.failed(Instant::now(), error));
+        if let Some(Verdict::Drop(why)) = verdict {
+            tracing::error!(alert = true, key = %external, why, "dropped every data key of this key");
+            self.drop_keys(external).await;
+        } else if !error.is_unreachable() && verdict.is_some() {
+            tracing::error!(alert = true, key = %external, %error, "a key that worked before does not");
+        } else {
+            tracing::warn!(key = %external, %error, "the key service failed on a key");
+        }
+    }
+
+    /// Forgets the data keys of an external key.
+    pub(super) async fn drop_keys(&self, external: &ResolvedKey) {
+        self.writers.lock().retain(|id, _| id.0 != *external);
+        self.cache.drop_all(external).await;
+    }
+
+    /// Keeps a data key that the service has just made or opened, unless its external key was lost meanwhile.
+    async fn keep(&self, key: CacheKey, open: &Arc<OpenKey>, epoch: u64) -> bool {
+        let sample = Sample { context: key.context.clone(), sealed: key.sealed.clone() };
+        let now = Instant::now();
+        let current = self.with_external(&key.external, |known| {
+            if known.epoch != epoch {
+                return false;
+            }
+            known.succeeded(now, sample);
+            true
+        });
+        if current {
+            self.cache.put(key, Arc::clone(open)).await;
+        }
+        current
+    }
+
+    /// A new data key; the flag says that it may be used again.
+    pub(super) async fn generate(
+        &self,
+        external: &ResolvedKey,
+        context: Bytes,
+    ) -> Result<(Arc<OpenKey>, bool), Refusal> {
+        let epoch = self.epoch(external);
+        let made = self.service(external)?.generate(&external.name, &context).await;
+        let data = match made {
+            Ok(data) => data,
+            Err(error) => {
+                self.failed(external, &error).await;
+                return Err(Refusal::Key(error));
+            }
+        };
+        if data.sealed.is_empty() || data.sealed.len() > MAX_SEALED {
+            let message =
+                format!("a sealed data key of {} bytes; envelopes hold 1 to 256", data.sealed.len());
+            return Err(Refusal::Key(KeyError::Protocol { status: None, message }));
+        }
+        let sealed = Bytes::from(data.sealed);
+        let key = BucketKey::new(data.plaintext.into_bytes());
+        let open = Arc::new(OpenKey::new(external, sealed.clone(), key));
+        let kept = self.keep(CacheKey { external: external.clone(), context, sealed }, &open, epoch).await;
+        Ok((open, kept))
+    }
+
+    /// Opens a sealed data key that was never seen here.
+    pub(super) async fn decrypt(&self, key: CacheKey, bucket: &str) -> Fetched {
+        let turn = self.gates.turn(bucket).await.ok_or(Refusal::Limited)?;
+        let external = key.external.clone();
+        let epoch = self.epoch(&external);
+        let service = self.service(&external)?;
+        match service.decrypt(&external.name, &key.sealed, &key.context).await {
+            Ok(plain) => {
+                turn.opened();
+                let open = OpenKey::new(&external, key.sealed.clone(), BucketKey::new(plain.into_bytes()));
+                let open = Arc::new(open);
+                self.keep(key, &open, epoch).await;
+                Ok(open)
+            }
+            Err(KeyError::NotAuthentic) => {
+                // Says nothing of the external key: anybody can make up a sealed key.
+                tracing::warn!(key = %external, bucket, "a sealed data key does not open");
+                self.cache.put_unopened(key).await;
+                Err(Refusal::Key(KeyError::NotAuthentic))
+            }
+            Err(error) => {
+                if error != KeyError::NotFound {
+                    turn.opened();
+                }
+                self.failed(&external, &error).await;
+                Err(Refusal::Key(error))
+            }
+        }
+    }
+
+    /// Asks the service to open a data key that did open, or to make one where there is none: describing a key may be
+    /// allowed where using it is not.
+    pub(super) async fn check(&self, external: &ResolvedKey) -> Result<(), Refusal> {
+        let (sample, epoch) = self
+            .with_external_if_known(external, |known| (known.sample.clone(), known.epoch))
+            .unwrap_or((None, 0));
+        let service = self.service(external)?;
+        let outcome = match sample {
+            Some(sample) => {
+                service.decrypt(&external.name, &sample.sealed, &sample.context).await.map(|_| sample)
+            }
+            None => {
+                let context = context::probe();
+                let made = service.generate(&external.name, &context).await;
+                made.map(|data| Sample { context, sealed: Bytes::from(data.sealed) })
+            }
+        };
+        match outcome {
+            Ok(sample) => {
+                self.cache.forget_negatives(external).await;
+                self.with_external(external, |known| {
+                    if known.epoch == epoch {
+                        known.succeeded(Instant::now(), sample);
+                    }
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(external, &error).await;
+                Err(Refusal::Key(error))
+            }
+        }
+    }
+}
