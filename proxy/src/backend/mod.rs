@@ -407,3 +407,6 @@ fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,13 +79,23 @@ pub(super) async fn run(backend: &Backend, system: &SystemArea) -> Result<Report
     let probe = Probe { backend, system, below: format!("probe/{}", hex::encode(id)), findings: Vec::new() };
     let names = probe.below.clone();
     let outcome = probe.all().await;
-    // Best effort: leftovers are small, and named so that the sweep knows them.
-    if let Ok(page) = system.list(&names, None).await {
-        for name in page.names {
-            let _ = system.delete(&name).await;
+    clear(system, &names).await;
+    outcome
+}
+
+/// Best effort: leftovers are small, and named so that a sweep knows them. Each round lists from the start, for what
+/// was listed is gone by then.
+async fn clear(system: &SystemArea, below: &str) {
+    while let Ok(page) = system.list(below, None).await {
+        for name in &page.names {
+            if system.delete(name).await.is_err() {
+                return;
+            }
+        }
+        if page.next.is_none() || page.names.is_empty() {
+            return;
         }
     }
-    outcome
 }
 
 struct Probe<'a> {
