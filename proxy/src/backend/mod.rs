@@ -9,6 +9,7 @@ mod outgoing;
 mod probe;
 mod profile;
 mod response;
+mod subresources;
 mod system;
 mod upload;
 mod xml;
@@ -226,7 +227,7 @@ impl Backend {
     /// by whatever needs the answer before that has worked.
     pub async fn prepare(&self) -> Result<Arc<Profile>> {
         let probe = async {
-            let report = self.check().await?;
+            let report = probe::run(self, &self.system().await?, false).await?;
             for finding in &report.findings {
                 tracing::info!(backend = self.name(), "{finding}");
             }
@@ -235,9 +236,9 @@ impl Backend {
         self.0.profile.get_or_try_init(|| probe).await.cloned()
     }
 
-    /// Probes now, whatever is known already.
+    /// Probes everything now, whatever is known already; what it finds about subresources is kept for the next start.
     pub async fn check(&self) -> Result<Report> {
-        probe::run(self, &self.system().await?).await
+        probe::run(self, &self.system().await?, true).await
     }
 
     /// The system area; made and checked at the first call.

@@ -13,7 +13,8 @@ use md5::{Digest as _, Md5};
 
 use super::framing::{Framer, Framing, TrailerChecksum};
 use super::profile::Profile;
-use super::system::{SystemArea, code_of};
+use super::subresources;
+use super::system::SystemArea;
 use super::upload::Upload;
 use super::{Backend, Caller, Outgoing, Response, Step};
 use crate::config::UploadFraming;
@@ -52,33 +53,16 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Subresources that are passed on only where the backend has them, and what its GET says where it does: a root
-/// element on 200, or the code that says "known, but not set".
-const SUBRESOURCES: [(&str, &str, &str); 14] = [
-    ("accelerate", "AccelerateConfiguration", ""),
-    ("cors", "CORSConfiguration", "NoSuchCORSConfiguration"),
-    ("encryption", "ServerSideEncryptionConfiguration", "ServerSideEncryptionConfigurationNotFoundError"),
-    ("lifecycle", "LifecycleConfiguration", "NoSuchLifecycleConfiguration"),
-    ("logging", "BucketLoggingStatus", ""),
-    ("object-lock", "ObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"),
-    ("ownershipControls", "OwnershipControls", "OwnershipControlsNotFoundError"),
-    ("policy", "", "NoSuchBucketPolicy"),
-    ("policyStatus", "PolicyStatus", "NoSuchBucketPolicy"),
-    ("publicAccessBlock", "PublicAccessBlockConfiguration", "NoSuchPublicAccessBlockConfiguration"),
-    ("replication", "ReplicationConfiguration", "ReplicationConfigurationNotFoundError"),
-    ("requestPayment", "RequestPaymentConfiguration", ""),
-    ("tagging", "Tagging", "NoSuchTagSet"),
-    ("website", "WebsiteConfiguration", "NoSuchWebsiteConfiguration"),
-];
-
 /// Runs every test. Fails where the backend can't be reached, does not store what it is given, or stores short
 /// bodies in every form and the operator has not accepted that.
-pub(super) async fn run(backend: &Backend, system: &SystemArea) -> Result<Report> {
+///
+/// Subresources are measured where `measure` says so or they never were: that makes a bucket for a moment.
+pub(super) async fn run(backend: &Backend, system: &SystemArea, measure: bool) -> Result<Report> {
     let mut id = [0; 8];
     rand::fill(&mut id).map_err(|_| Error::internal("no randomness"))?;
     let probe = Probe { backend, system, below: format!("probe/{}", hex::encode(id)), findings: Vec::new() };
     let names = probe.below.clone();
-    let outcome = probe.all().await;
+    let outcome = probe.all(measure).await;
     clear(system, &names).await;
     outcome
 }
@@ -113,14 +97,14 @@ struct FormSeen {
 }
 
 impl Probe<'_> {
-    async fn all(mut self) -> Result<Report> {
+    async fn all(mut self, measure: bool) -> Result<Report> {
         let overrides = &self.backend.config().profile;
         let mut profile = Profile::assumed(&Default::default());
         self.framing(&mut profile, overrides.accept_short_bodies, overrides.framing).await?;
         self.conditions(&mut profile).await?;
         self.ranges(&mut profile).await?;
         self.content_md5(&mut profile).await?;
-        self.subresources(&mut profile).await?;
+        self.subresources(&mut profile, measure).await?;
         Ok(Report { profile: profile.overridden(overrides), findings: self.findings })
     }
 
@@ -340,25 +324,19 @@ impl Probe<'_> {
         Ok(())
     }
 
-    /// By GET alone: nothing is changed, and only an answer that speaks of the subresource itself counts.
-    async fn subresources(&mut self, profile: &mut Profile) -> Result<()> {
-        for (name, root, unset) in SUBRESOURCES {
-            let bucket = &self.backend.config().system.bucket;
-            let response = self.send(Outgoing::bucket(Method::GET, bucket).flag(name), Bytes::new()).await?;
-            let known = if response.is_success() {
-                let body = response.body.prefix(64 * 1024).await;
-                !root.is_empty() && contains(&body, format!("<{root}").as_bytes())
-                    || name == "policy" && body.trim_ascii_start().starts_with(b"{")
-            } else {
-                code_of(response).await.is_some_and(|code| !unset.is_empty() && code == unset)
-            };
-            if known {
-                profile.subresources.insert(name.to_owned());
+    async fn subresources(&mut self, profile: &mut Profile, measure: bool) -> Result<()> {
+        let kept = if measure { None } else { subresources::recall(self.system).await? };
+        profile.subresources = match kept {
+            Some(names) => names,
+            None => {
+                let object = self.object(Method::DELETE, "tagged")?;
+                self.store("tagged", OLD).await?;
+                subresources::measure(self.backend, self.system, object).await?
             }
-        }
+        };
         let names: Vec<&str> = profile.subresources.iter().map(String::as_str).collect();
         let detail = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-        self.note("subresources that it knows", true, detail);
+        self.note("subresources that it tells from the bare operation", true, detail);
         Ok(())
     }
 
@@ -394,10 +372,6 @@ fn etag(headers: &HeaderMap) -> Option<String> {
 
 fn sample(len: usize) -> Vec<u8> {
     digest::digest(&digest::SHA256, b"s3cloak probe").as_ref().iter().copied().cycle().take(len).collect()
-}
-
-fn contains(body: &[u8], needle: &[u8]) -> bool {
-    body.windows(needle.len()).any(|window| window == needle)
 }
 
 fn refused(why: &str) -> Error {

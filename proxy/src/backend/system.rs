@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use super::failure::{Document, Names, error_from};
+use super::failure::{Names, error_from};
 use super::xml::leaves;
 use super::{Backend, Caller, Outgoing};
 use crate::error::{Code, Error, Result};
@@ -191,17 +191,7 @@ impl SystemArea {
         if self.is_listed().await? {
             return Ok(());
         }
-        let region = &self.backend.config().region;
-        let body = if region == "us-east-1" {
-            Bytes::new()
-        } else {
-            format!(
-                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
-                 <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
-            )
-            .into()
-        };
-        let made = self.call(Outgoing::bucket(Method::PUT, &system.bucket), body).await?;
+        let made = self.make_bucket(&system.bucket).await?;
         // A replica that starts beside us may have made it meanwhile; the listing decides.
         let refused = if made.is_success() { None } else { Some(error_from(made, &Names::default()).await) };
         if self.is_listed().await? {
@@ -213,6 +203,21 @@ impl SystemArea {
             system.bucket,
             refused.map_or_else(|| "ListBuckets does not show it".to_owned(), |error| error.to_string())
         )))
+    }
+
+    /// CreateBucket under our own keys, whatever comes of it.
+    pub(super) async fn make_bucket(&self, name: &BucketName) -> Result<super::Response> {
+        let region = &self.backend.config().region;
+        let body = if region == "us-east-1" {
+            Bytes::new()
+        } else {
+            format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            )
+            .into()
+        };
+        self.call(Outgoing::bucket(Method::PUT, name), body).await
     }
 
     async fn is_listed(&self) -> Result<bool> {
@@ -326,9 +331,4 @@ fn unusable(why: &str) -> Error {
         "The proxy's own area on the storage behind it is not usable. Tell the operator.",
     )
     .because(format!("system area: {why}"))
-}
-
-/// For the probe: the code of an error answer.
-pub(super) async fn code_of(response: super::Response) -> Option<String> {
-    Document::parse(&response.body.prefix(super::failure::MAX_DOCUMENT).await).code
 }

@@ -26,6 +26,12 @@ pub(super) struct Habits {
     pub(super) foreign: Vec<&'static str>,
     /// Answers to GET of a subresource of a bucket.
     pub(super) subresources: BTreeMap<&'static str, (u16, &'static str)>,
+    /// Of these, those whose DELETE deletes the whole bucket or object.
+    pub(super) deletes_all: Vec<&'static str>,
+    /// `DELETE ?tagging` of an object deletes it.
+    pub(super) loses_tagged: bool,
+    /// No bucket but the system's can be made.
+    pub(super) one_bucket: bool,
 }
 
 pub(super) const TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
@@ -114,7 +120,24 @@ impl Store {
             }
             ("PUT", Some(_)) => self.put(path, seen),
             ("GET", Some(_)) => self.get(&path, seen),
+            ("DELETE", None) => {
+                let name = query.split('=').next().unwrap();
+                if name.is_empty() || self.habits.deletes_all.contains(&name) {
+                    self.buckets.remove(&path);
+                }
+                (204, String::new(), Vec::new())
+            }
+            ("DELETE", Some(_)) if query.starts_with("tagging") && !self.habits.loses_tagged => {
+                (204, String::new(), Vec::new())
+            }
             ("DELETE", Some(_)) => self.delete(&path, seen),
+            ("HEAD", Some(_)) => {
+                if self.objects.contains_key(&path) {
+                    ok("")
+                } else {
+                    error(404, "NoSuchKey")
+                }
+            }
             _ => error(501, "NotImplemented"),
         }
     }
@@ -126,6 +149,9 @@ impl Store {
     }
 
     fn make_bucket(&mut self, name: &str) -> Answer {
+        if self.habits.one_bucket && name != "s3cloak-system" {
+            return error(400, "TooManyBuckets");
+        }
         if self.habits.foreign.contains(&name) {
             return error(409, "BucketAlreadyExists");
         }

@@ -35,7 +35,7 @@ async fn a_faithful_backend_gets_every_good_mark_and_is_left_clean() {
     assert!(profile.delete_if_match && profile.suffix_ranges && profile.content_md5);
     assert!(profile.subresources.is_empty());
     let left: Vec<String> = fake.store.lock().unwrap().objects.keys().cloned().collect();
-    assert_eq!(left, ["s3cloak-system/format"]);
+    assert_eq!(left, ["s3cloak-system/format", "s3cloak-system/subresources"]);
 
     let requests = fake.server.seen().len();
     backend.prepare().await.unwrap();
@@ -84,22 +84,45 @@ async fn what_is_ignored_is_found_out() {
     assert!(!profile.delete_if_match && !profile.suffix_ranges && !profile.content_md5);
 }
 
+fn subresources() -> BTreeMap<&'static str, (u16, &'static str)> {
+    BTreeMap::from([
+        ("website", (404, "<Error><Code>NoSuchWebsiteConfiguration</Code></Error>")),
+        ("tagging", (200, "<Tagging><TagSet/></Tagging>")),
+        ("logging", (200, "<BucketLoggingStatus/>")),
+        // The bare operation ran: a listing.
+        ("replication", (200, "<ListBucketResult><Name>b</Name></ListBucketResult>")),
+        ("cors", (404, "<Error><Code>NoSuchKey</Code></Error>")),
+    ])
+}
+
+async fn known(habits: Habits) -> Vec<String> {
+    profile(Habits { subresources: subresources(), ..habits }).await.subresources.into_iter().collect()
+}
+
 #[tokio::test]
-async fn only_answers_that_speak_of_a_subresource_count() {
-    let unset = "<Error><Code>NoSuchWebsiteConfiguration</Code></Error>";
-    let profile = profile(Habits {
-        subresources: BTreeMap::from([
-            ("website", (404, unset)),
-            ("tagging", (200, "<Tagging><TagSet/></Tagging>")),
-            // The bare operation ran: a listing.
-            ("replication", (200, "<ListBucketResult><Name>b</Name></ListBucketResult>")),
-            ("cors", (404, "<Error><Code>NoSuchKey</Code></Error>")),
-        ]),
-        ..Habits::default()
-    })
-    .await;
-    assert!(profile.has_subresource("website") && profile.has_subresource("tagging"));
-    assert!(!profile.has_subresource("replication") && !profile.has_subresource("cors"));
+async fn a_subresource_counts_if_get_speaks_of_it_and_delete_spares_the_rest() {
+    assert_eq!(known(Habits::default()).await, ["logging", "tagging", "website"]);
+    let deletes = Habits { deletes_all: vec!["website"], ..Habits::default() };
+    assert_eq!(known(deletes).await, ["logging", "tagging"]);
+    let loses = Habits { loses_tagged: true, ..Habits::default() };
+    assert_eq!(known(loses).await, ["logging", "website"]);
+    // Where nothing can be tried, nothing with a DELETE is known.
+    assert_eq!(known(Habits { one_bucket: true, ..Habits::default() }).await, ["logging"]);
+}
+
+#[tokio::test]
+async fn subresources_are_measured_once_and_again_on_demand() {
+    let fake = Fake::start(Habits { subresources: subresources(), ..Habits::default() }).await;
+    let buckets_made =
+        || fake.server.seen().iter().filter(|s| s.line().starts_with("PUT /s3cloak-system-")).count();
+    probed(&fake, |_| {}).prepare().await.unwrap();
+    assert_eq!(buckets_made(), 1);
+    let again = probed(&fake, |_| {}).prepare().await.unwrap();
+    assert!(again.has_subresource("website"));
+    assert_eq!(buckets_made(), 1);
+    probed(&fake, |_| {}).check().await.unwrap();
+    assert_eq!(buckets_made(), 2);
+    assert_eq!(fake.store.lock().unwrap().buckets.iter().collect::<Vec<_>>(), ["s3cloak-system"]);
 }
 
 #[tokio::test]
