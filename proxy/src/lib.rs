@@ -12,6 +12,7 @@
 
 pub mod auth;
 pub mod backend;
+pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

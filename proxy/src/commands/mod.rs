@@ -1,0 +1,126 @@
+//! The command line: what each command takes and prints. The work is done in other rooms.
+
+mod check_backend;
+mod check_config;
+mod inspect;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::error::Error;
+
+/// `EX_USAGE` of BSD's sysexits: wrong arguments or a faulty configuration, so another try will not help.
+const USAGE: u8 = 64;
+/// Something did not work; the message says what.
+const FAILED: u8 = 1;
+
+const EXAMPLES: &str = "\
+First steps:
+  s3cloak demo                              everything in one process, to try it out
+  s3cloak check-config --config config.yaml what is wrong with a configuration, all at once
+  s3cloak check-backend                     what the storage can do
+  s3cloak serve --config config.yaml        the proxy; `s3cloak` alone does the same with ./config.yaml
+
+Exit status: 0 done, 1 failed, 64 wrong arguments or configuration.";
+
+/// Encrypts what S3 clients store, between them and any S3 storage.
+///
+/// S3 clients talk to s3cloak as they would to AWS S3 or MinIO. The storage behind it sees ciphertext only; the keys
+/// come from MinIO KES, or from a local folder.
+#[derive(Debug, Parser)]
+#[command(name = "s3cloak", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell everything that is wrong with a configuration, with line and remedy
+    CheckConfig(ConfigFile),
+    /// Find out what a backend can do, and whether the proxy can use it
+    CheckBackend(check_backend::Arguments),
+    /// Show what is stored of one object: envelope, sizes, and, with access to its key, the trailer
+    Inspect(inspect::Arguments),
+}
+
+#[derive(Clone, Debug, Args)]
+struct ConfigFile {
+    /// The configuration; config.yaml at the top of the repository is an annotated example
+    #[arg(long, short, value_name = "FILE", default_value = "config.yaml")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        config::load(&self.config).map_err(|faults| Failure::Usage(faults.to_string()))
+    }
+}
+
+/// Why a command ends without success; the text goes to standard error.
+#[derive(Debug, PartialEq)]
+enum Failure {
+    /// Wrong arguments or configuration.
+    Usage(String),
+    /// It was tried and did not work.
+    Failed(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// Runs a command line (the program's name first). Results go to `out`, complaints to standard error.
+pub fn run<I, T>(arguments: I, out: &mut dyn Write) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe behind them is none of ours.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let (code, message) = match execute(cli, out) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => (USAGE, message),
+        Err(Failure::Failed(message)) => (FAILED, message),
+    };
+    let _ = writeln!(std::io::stderr(), "{message}");
+    ExitCode::from(code)
+}
+
+fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    match cli.command {
+        None => Err(Failure::Usage(String::new())),
+        Some(Command::CheckConfig(file)) => check_config::run(&file, out),
+        Some(Command::CheckBackend(arguments)) => check_backend::run(&arguments, out),
+        Some(Command::Inspect(arguments)) => inspect::run(&arguments, out),
+    }
+}
+
+/// Runs a command's asynchronous part on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests;
