@@ -42,7 +42,7 @@ pub(super) fn run(file: &ConfigFile, out: &mut dyn Write) -> Result<(), Failure>
 }
 
 /// What is allowed, and worth a thought.
-fn advice(config: &Config) -> Vec<String> {
+pub(super) fn advice(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     for listener in &config.listen {
         if listener.tls.is_none() && !listener.tls_terminated_in_front && !listener.address.ip().is_loopback()

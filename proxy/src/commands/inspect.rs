@@ -1,6 +1,7 @@
 //! `inspect`: one stored object as it lies there, for operators and for whoever doubts that it is encrypted.
 //! Reads and prints; opens nothing but the trailer, and never a byte of the body.
 
+mod open;
 mod report;
 mod source;
 #[cfg(test)]
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 use clap::Args;
 use object_format::{Envelope, EnvelopeError, MAX_ENVELOPE};
 
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, block_on};
+use crate::backend::Backends;
 use report::Report;
 
 const EXAMPLES: &str = "\
@@ -48,13 +50,37 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let (stored, opened) = match &arguments.object {
-        Some(object) => source::from_backend(arguments, object)?,
-        None => (source::from_files(arguments.envelope.as_deref(), arguments.file.as_deref())?, None),
-    };
-    let envelope = stored.envelope.as_deref().map(parse).transpose()?;
-    Report { stored: &stored, envelope: envelope.as_ref(), opened }.write(out)?;
-    Ok(())
+    match &arguments.object {
+        Some(object) => stored_object(arguments, object, out),
+        None => {
+            let stored = source::from_files(arguments.envelope.as_deref(), arguments.file.as_deref())?;
+            let envelope = stored.envelope.as_deref().map(parse).transpose()?;
+            Ok(Report { stored: &stored, envelope: envelope.as_ref(), opened: None }.write(out)?)
+        }
+    }
+}
+
+fn stored_object(arguments: &Arguments, object: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let (bucket, key) = source::parse_object(object)?;
+    let config = arguments.config.load()?;
+    let name = arguments.backend.as_deref().unwrap_or(&config.buckets.rule(&bucket).backend);
+    if !config.backends.contains_key(name) {
+        return Err(Failure::Usage(format!("there is no backend {name:?} in the configuration")));
+    }
+    let backends = Backends::from_config(&config)?;
+    let backend = backends.get(name)?;
+    block_on(async {
+        let mut stored = source::fetch(backend, &bucket, &key, arguments.version_id.as_deref()).await?;
+        stored.title = format!("{object} on {name} ({})", backend.config().endpoint);
+        let envelope = stored.envelope.as_deref().map(parse).transpose()?;
+        let opened = match &envelope {
+            Some(envelope) if !arguments.no_keys => {
+                Some(open::open(&config, &bucket, &key, envelope, &stored).await)
+            }
+            _ => None,
+        };
+        Ok(Report { stored: &stored, envelope: envelope.as_ref(), opened }.write(out)?)
+    })
 }
 
 fn parse(value: &str) -> Result<Envelope, Failure> {

@@ -3,13 +3,14 @@
 mod check_backend;
 mod check_config;
 mod inspect;
+mod key;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::error::Error;
@@ -47,6 +48,8 @@ enum Command {
     CheckConfig(ConfigFile),
     /// Find out what a backend can do, and whether the proxy can use it
     CheckBackend(check_backend::Arguments),
+    /// Make, list, check and delete encryption keys
+    Key(key::Arguments),
     /// Show what is stored of one object: envelope, sizes, and, with access to its key, the trailer
     Inspect(inspect::Arguments),
 }
@@ -110,9 +113,10 @@ where
 
 fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match cli.command {
-        None => Err(Failure::Usage(String::new())),
+        None => Err(Failure::Usage(Cli::command().render_help().to_string())),
         Some(Command::CheckConfig(file)) => check_config::run(&file, out),
         Some(Command::CheckBackend(arguments)) => check_backend::run(&arguments, out),
+        Some(Command::Key(arguments)) => key::run(&arguments, out),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, out),
     }
 }

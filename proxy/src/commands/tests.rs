@@ -1,7 +1,5 @@
 //! The command line as a person types it.
 
-use clap::CommandFactory as _;
-
 use super::*;
 
 /// Runs a command line and gives what it printed.
@@ -34,7 +32,7 @@ fn every_argument_is_explained() {
 #[test]
 fn the_help_shows_every_command() {
     let help = Cli::command().render_long_help().to_string();
-    for command in ["check-config", "check-backend", "inspect"] {
+    for command in ["check-config", "check-backend", "key", "inspect"] {
         assert!(help.contains(command), "{help}");
     }
 }
@@ -86,5 +84,44 @@ fn wrong_arguments_are_refused() {
         ],
     ] {
         assert!(!usage(wrong).is_empty(), "{wrong:?}");
+    }
+}
+
+/// A configuration file with a folder of keys, and a backend that nobody serves unless `endpoint` says so.
+pub(super) fn configuration(folder: &std::path::Path, endpoint: &str) -> PathBuf {
+    let file = folder.join("config.yaml");
+    let text = format!(
+        "\
+listen: [{{ address: '127.0.0.1:9000' }}]
+backends: {{ default: {{ endpoint: '{endpoint}', access_key: AK, secret_key: SK }} }}
+keys: {{ services: {{ main: {{ type: local, path: keys }} }}, default_key: first, aliases: {{ mine: main/second }} }}
+credentials: [{{ access_key: client, secret_key: secret, allow: [{{ buckets: ['*'], actions: [read] }}] }}]
+"
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn keys_are_made_listed_checked_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = configuration(folder.path(), "http://127.0.0.1:1");
+    let key = |arguments: &[&str]| typed(&[&["key", "--config", file.to_str().unwrap()], arguments].concat());
+    assert_eq!(key(&["list"]).unwrap(), "");
+    assert_eq!(key(&["create", "first"]).unwrap(), "made main/first\n");
+    assert_eq!(key(&["create", "mine"]).unwrap(), "made main/second\n");
+    assert_eq!(key(&["create", "main/third"]).unwrap(), "made main/third\n");
+    assert!(matches!(key(&["create", "first"]), Err(Failure::Failed(text)) if text.contains("exists")));
+    assert_eq!(key(&["list"]).unwrap(), "first\nsecond\nthird\n");
+    assert_eq!(key(&["list", "s", "--service", "main"]).unwrap(), "second\n");
+    assert!(key(&["status"]).unwrap().contains("usable"));
+    let status = key(&["status", "first"]).unwrap();
+    assert!(status.starts_with("main/first\n") && status.contains("usable       yes"), "{status}");
+    assert!(matches!(key(&["delete", "first"]), Err(Failure::Usage(text)) if text.contains("--yes")));
+    assert_eq!(key(&["delete", "first", "--yes"]).unwrap(), "deleted main/first\n");
+    assert!(matches!(key(&["status", "first"]), Err(Failure::Failed(_))));
+    assert!(matches!(key(&["delete", "first", "--yes"]), Err(Failure::Failed(_))));
+    for wrong in [&["create", "a.b"][..], &["status", "other/first"], &["list", "--service", "other"], &[]] {
+        assert!(matches!(key(wrong), Err(Failure::Usage(_))), "{wrong:?}");
     }
 }

@@ -7,10 +7,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use object_format::length::FOOTER;
 
-use super::super::{Failure, block_on};
-use super::Arguments;
-use super::report::Opened;
-use crate::backend::{Backend, Backends, Caller, Names, Outgoing, error_from};
+use super::super::Failure;
+use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::s3::name::{BucketName, ObjectKey};
 
 /// More than any trailer: 10 000 table entries of 112 bytes and the footer.
@@ -61,25 +59,8 @@ pub(super) fn from_files(envelope: Option<&str>, file: Option<&Path>) -> Result<
     Ok(stored)
 }
 
-/// From the backend of the bucket.
-pub(super) fn from_backend(arguments: &Arguments, object: &str) -> Result<(Stored, Option<Opened>), Failure> {
-    let (bucket, key) = parse_object(object)?;
-    let config = arguments.config.load()?;
-    let rule = config.buckets.rule(&bucket);
-    let name = arguments.backend.as_deref().unwrap_or(&rule.backend);
-    if !config.backends.contains_key(name) {
-        return Err(Failure::Usage(format!("there is no backend {name:?} in the configuration")));
-    }
-    let backends = Backends::from_config(&config)?;
-    let backend = backends.get(name)?;
-    block_on(async {
-        let mut stored = fetch(backend, &bucket, &key, arguments.version_id.as_deref()).await?;
-        stored.title = format!("{object} on {name} ({})", backend.config().endpoint);
-        Ok((stored, None))
-    })
-}
-
-async fn fetch(
+/// From a backend, under its own keys.
+pub(super) async fn fetch(
     backend: &Backend,
     bucket: &BucketName,
     key: &ObjectKey,

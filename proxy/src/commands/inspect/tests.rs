@@ -100,3 +100,104 @@ fn broken_envelopes_are_refused() {
     }
     assert!(matches!(inspect(Some(&envelope), None), Ok(shown) if shown.contains("photos-key")));
 }
+
+#[cfg(feature = "demo")]
+mod with_a_backend {
+    use std::net::TcpListener;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use http::{HeaderName, HeaderValue, Method};
+    use object_format::Envelope;
+
+    use super::super::super::tests::configuration;
+    use super::*;
+    use crate::backend::{Backends, Caller, Outgoing};
+    use crate::config;
+    use crate::demo::store::{self, Handle, StoreConfig};
+    use crate::keys::{Keyring, Scope};
+    use crate::s3::name::{BucketName, ObjectKey};
+
+    /// Stores one object as the proxy would, under a key of the configuration.
+    async fn store_sealed(file: &Path, bucket: &str, key: &str, plain: &[u8]) {
+        let config = config::load(file).unwrap();
+        let keyring = Keyring::from_config(&config.keys).unwrap();
+        let external = keyring.resolve(None).unwrap();
+        keyring.create(&external).await.unwrap();
+        let data_key = keyring.for_write(&external, Scope::Bucket { binding: bucket }).await.unwrap();
+        let header = EnvelopeHeader {
+            kind: Kind::Single,
+            mode: Mode::SseS3,
+            bucket_key: BucketKeyFlag::Shared,
+            service: data_key.service.clone(),
+            key_name: data_key.key_name.clone(),
+            key_spelling: None,
+            sealed_key: data_key.sealed.to_vec(),
+            context: None,
+        };
+        let mut rng = Counting(3);
+        let attempt = Attempt::single(plain.len() as u64, &mut rng);
+        let name = ObjectName { binding: bucket, key: key.as_bytes() };
+        let envelope: Envelope =
+            attempt.envelope(header, KeyRef::Bucket(data_key.key()), &name, &mut rng).unwrap();
+        let mut sealer = attempt.into_sealer();
+        let mut body = Vec::new();
+        sealer.push(plain, &mut |chunk| body.extend(chunk)).unwrap();
+        let facts = SealedFacts { etag: EtagFact::Md5([0xab; 16]), checksum: None };
+        body.extend(sealer.finish(&facts).unwrap());
+
+        let bucket = BucketName::parse(bucket.as_bytes()).unwrap();
+        let key = ObjectKey::parse(key.as_bytes()).unwrap();
+        let put = Outgoing::object(Method::PUT, &bucket, &key).header(
+            HeaderName::from_static("x-amz-meta-s3cloak"),
+            HeaderValue::from_str(&envelope.to_value()).unwrap(),
+        );
+        let backends = Backends::from_config(&config).unwrap();
+        let answer =
+            backends.get("default").unwrap().call(&Caller::Own, put, Bytes::from(body)).await.unwrap();
+        assert!(answer.is_success());
+    }
+
+    fn inspect(file: &Path, more: &[&str]) -> Result<String, Failure> {
+        typed(&[&["inspect", "--config", file.to_str().unwrap()], more].concat())
+    }
+
+    #[test]
+    fn an_object_is_opened_with_its_key_and_only_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let storage: Handle = runtime.block_on(async {
+            store::serve(TcpListener::bind("127.0.0.1:0").unwrap(), StoreConfig::memory("AK", "SK")).unwrap()
+        });
+        storage.create_bucket("photos").unwrap();
+        let file = configuration(folder.path(), &storage.endpoint());
+        runtime.block_on(store_sealed(&file, "photos", "a b/cat.jpg", &[5; 70_000]));
+
+        let shown = inspect(&file, &["s3://photos/a b/cat.jpg"]).unwrap();
+        for part in
+            ["SSE-S3", "main/first", "yes: envelope and trailer", "70000 bytes, sealed", &"ab".repeat(16)]
+        {
+            assert!(shown.contains(part), "{part} in\n{shown}");
+        }
+        let clear = inspect(&file, &["s3://photos/a b/cat.jpg", "--no-keys"]).unwrap();
+        assert!(!clear.contains("opened") && clear.contains("70000 bytes, by the stored size"), "{clear}");
+
+        let missing = inspect(&file, &["s3://photos/no-such-object"]);
+        assert!(matches!(missing, Err(Failure::Failed(text)) if text.contains("NoSuchKey")));
+        let elsewhere = inspect(&file, &["s3://photos/a b/cat.jpg", "--backend", "other"]);
+        assert!(matches!(elsewhere, Err(Failure::Usage(_))));
+
+        let changed = storage.tamper("photos", "a b/cat.jpg", |object| {
+            let place = object.body.len() - 100;
+            object.body[place] ^= 1;
+        });
+        assert!(changed.unwrap());
+        let tampered = inspect(&file, &["s3://photos/a b/cat.jpg"]).unwrap();
+        assert!(tampered.contains("the trailer is not"), "{tampered}");
+
+        typed(&["key", "--config", file.to_str().unwrap(), "delete", "first", "--yes"]).unwrap();
+        let shredded = inspect(&file, &["s3://photos/a b/cat.jpg"]).unwrap();
+        assert!(shredded.contains("main/first") && shredded.contains("opened       no: "), "{shredded}");
+    }
+}
