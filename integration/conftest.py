@@ -69,6 +69,8 @@ def pytest_generate_tests(metafunc):
         names = ALL
         if "storage" in metafunc.fixturenames:
             names = STORAGE
+        if "kes" in metafunc.fixturenames:
+            names = [name for name in ALL if name == "seaweedfs"]
         if "embedded" in metafunc.fixturenames:
             names = [name for name in ALL if name not in STORAGE]
         marks = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
@@ -112,6 +114,12 @@ def stack(request, tmp_path_factory, pki):
 def storage(stack) -> Backend:
     """The storage behind the proxy; asking for it keeps a test to the stacks whose storage has an endpoint."""
     return stack.storage
+
+
+@pytest.fixture(scope="session")
+def kes(stack) -> Kes:
+    """The key service; asking for it keeps a test to the stack that has one."""
+    return stack.kes
 
 
 @pytest.fixture(scope="session")

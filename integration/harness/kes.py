@@ -5,6 +5,7 @@ must allow the key `s3cloak-default` to be created and used. Tests that stop the
 """
 
 import base64
+import json
 import os
 import re
 import secrets
@@ -38,8 +39,7 @@ class Kes:
             return
         self.port = free_port()
         self.endpoint = f"https://127.0.0.1:{self.port}"
-        self.seed = secrets.token_bytes(32)
-        self.api_key = "kes:v1:" + base64.b64encode(b"\0" + self.seed).decode()
+        self.api_key = "kes:v1:" + base64.b64encode(b"\0" + secrets.token_bytes(32)).decode()
         self.ca = folder / "kes-ca.pem"
         self.start()
 
@@ -67,12 +67,22 @@ class Kes:
             service["ca"] = str(self.ca)
         return {"services": {"kes": service}}
 
-    def calls(self) -> int:
-        """How many requests the key service has answered, this one left out."""
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         context = ssl.create_default_context(cafile=self.ca)
         context.load_cert_chain(self._client_certificate())
-        with urllib.request.urlopen(f"{self.endpoint}/v1/metrics", context=context, timeout=5) as answer:
-            text = answer.read().decode()
+        request = urllib.request.Request(f"{self.endpoint}{path}", data=body, method=method)
+        with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+            return answer.read()
+
+    def decrypt(self, name: str, sealed: str, context: bytes) -> str:
+        """The plaintext of a sealed key, base64 in and out, as `kes key decrypt` prints it."""
+        body = {"ciphertext": sealed, "context": base64.b64encode(context).decode()}
+        self._asked = getattr(self, "_asked", 0) + 1
+        return json.loads(self._ask("PUT", f"/v1/key/decrypt/{name}", json.dumps(body).encode()))["plaintext"]
+
+    def calls(self) -> int:
+        """How many requests the key service has answered, ours left out."""
+        text = self._ask("GET", "/v1/metrics").decode()
         self._asked = getattr(self, "_asked", 0) + 1
         return sum(int(float(n)) for n in re.findall(r'^kes_http_request_success\S* (\S+)$', text, re.M)) - self._asked
 
@@ -80,7 +90,7 @@ class Kes:
         """The API key as a client certificate, as KES wants to see it."""
         file = self.folder / "client.pem"
         if not file.exists():
-            key = Ed25519PrivateKey.from_private_bytes(self.seed)
+            key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(self.api_key.removeprefix("kes:v1:"))[1:])
             name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "integration tests")])
             now = datetime.now(timezone.utc)
             certificate = (
