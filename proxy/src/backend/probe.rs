@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use md5::{Digest as _, Md5};
 
+use super::failure::{Names, error_from};
 use super::framing::{Framer, Framing, TrailerChecksum};
 use super::profile::Profile;
 use super::subresources;
@@ -90,9 +91,11 @@ struct Probe<'a> {
 }
 
 /// What became of a framing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct FormSeen {
     stored_whole: bool,
+    /// Why not.
+    refusal: String,
     kept_short: bool,
 }
 
@@ -136,11 +139,11 @@ impl Probe<'_> {
             self.form(forms[3].0, "d"),
         );
         let seen = [a?, b?, c?, d?];
-        for ((_, name), seen) in forms.iter().zip(seen) {
+        for ((_, name), seen) in forms.iter().zip(&seen) {
             let detail = match (seen.stored_whole, seen.kept_short) {
-                (false, _) => "not taken",
-                (true, false) => "taken; a body cut short is not stored",
-                (true, true) => "taken, but a body cut short REPLACES the object",
+                (false, _) => format!("not taken: {}", seen.refusal),
+                (true, false) => "taken; a body cut short is not stored".to_owned(),
+                (true, true) => "taken, but a body cut short REPLACES the object".to_owned(),
             };
             self.note(format!("upload, {name}"), seen.stored_whole && !seen.kept_short, detail);
         }
@@ -189,16 +192,21 @@ impl Probe<'_> {
         let body: Bytes = (0..3 * FRAME).map(|i| (i * 7 + i / 253) as u8).collect::<Vec<_>>().into();
         let whole = format!("whole-{name}");
         let mut upload = self.upload(framing, &whole, body.len())?;
-        let sent = upload.send(body.slice(..FRAME)).await;
-        let stored_whole = match sent {
-            Ok(Step::Done(())) => match upload.finish(body.slice(FRAME..)).await {
-                Ok(response) if response.is_success() => self.read(&whole).await?.as_ref() == Some(&body),
-                _ => false,
-            },
-            _ => false,
+        let outcome = match upload.send(body.slice(..FRAME)).await {
+            Ok(Step::Done(())) => upload.finish(body.slice(FRAME..)).await,
+            Ok(Step::Answered(response)) => Ok(response),
+            Err(error) => Err(error),
         };
-        if !stored_whole {
-            return Ok(FormSeen::default());
+        let refusal = match outcome {
+            Ok(response) if !response.is_success() => {
+                error_from(response, &Names::default()).await.to_string()
+            }
+            Ok(_) if self.read(&whole).await?.as_ref() == Some(&body) => String::new(),
+            Ok(_) => "it stores other bytes than it is sent".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if !refusal.is_empty() {
+            return Ok(FormSeen { refusal, ..FormSeen::default() });
         }
         let short = format!("short-{name}");
         self.store(&short, OLD).await?;
@@ -211,7 +219,7 @@ impl Probe<'_> {
         drop(upload);
         tokio::time::sleep(SETTLE).await;
         let kept_short = self.read(&short).await?.as_deref() != Some(OLD);
-        Ok(FormSeen { stored_whole, kept_short })
+        Ok(FormSeen { stored_whole: true, kept_short, ..FormSeen::default() })
     }
 
     fn upload(&self, framing: Framing, name: &str, len: usize) -> Result<Upload> {

@@ -104,20 +104,23 @@ impl Upload {
         let open = self.open().await?;
         let pieces = open.framer.push(last)?;
         if let Some(answer) = self.put(pieces).await? {
-            return self.early(answer).await;
+            return self.conclude(answer).await;
         }
         let end = self.open().await?.framer.finish()?;
         if let Some(answer) = self.put(vec![end]).await? {
-            return self.early(answer).await;
+            return self.conclude(answer).await;
         }
         let State::Open(open) = &mut self.state else { return Err(over()) };
         let answer = self.backend.within_head_deadline(poll_fn(|cx| open.poll_answer(cx))).await?;
+        self.conclude(answer).await
+    }
+
+    /// An answer at the end: a success counts if every byte of the body was on its way before it came.
+    async fn conclude(&mut self, answer: Answer) -> Result<Response> {
+        let State::Open(open) = &self.state else { return Err(over()) };
         let drained = open.drained.load(Ordering::Relaxed);
         let response = self.receive(answer).await?;
-        if response.is_success() && !drained {
-            return Err(premature(self.backend.name()));
-        }
-        Ok(response)
+        if response.is_success() && !drained { Err(premature(self.backend.name())) } else { Ok(response) }
     }
 
     async fn open(&mut self) -> Result<&mut Open> {
