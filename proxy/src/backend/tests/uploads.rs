@@ -371,16 +371,16 @@ async fn waiting_for_the_client_moves_the_connection() {
     assert!(upload.finish(sealed(FRAME)).await.unwrap().is_success());
 }
 
-// The answer may be there as soon as the last bytes are handed over, before anything waits for it.
+// The answer may be there before anything waits for it: here the thread stands still while the server answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_right_behind_the_last_byte_is_not_early() {
-    for framing in [UploadFraming::Plain, UploadFraming::UnsignedTrailer] {
-        let server = Server::always(200, "", "").await;
-        let backend = framed(&server, framing);
-        for _ in 0..200 {
-            let mut upload = backend.upload(&Caller::Own, put(), 200).await.unwrap();
-            upload.send(sealed(100)).await.unwrap();
-            assert!(upload.finish(sealed(100)).await.unwrap().is_success(), "{framing:?}");
-        }
+    let server = Server::always(200, "", "").await;
+    let backend = framed(&server, UploadFraming::Plain);
+    let mut upload = backend.upload(&Caller::Own, put(), 100).await.unwrap();
+    upload.send(sealed(100)).await.unwrap();
+    while server.seen().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
     }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(upload.finish(Bytes::new()).await.unwrap().is_success());
 }
