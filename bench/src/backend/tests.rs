@@ -1,0 +1,159 @@
+//! The backend over real HTTP: what a proxy in front of it relies on, and what it must refuse.
+
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+
+struct Fixture {
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Fixture {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener));
+        let fixture = Self { address, client: Client::builder(TokioExecutor::new()).build_http() };
+        assert_eq!(fixture.call("PUT", "/b", &[], b"").await.0, 200);
+        fixture
+    }
+
+    async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> (u16, String, http::HeaderMap) {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{target}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self
+            .client
+            .request(request.body(Full::new(Bytes::copy_from_slice(body))).unwrap())
+            .await
+            .unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), String::from_utf8(body.to_vec()).unwrap(), parts.headers)
+    }
+}
+
+#[tokio::test]
+async fn objects_come_back_whole_and_in_ranges() {
+    let fixture = Fixture::start().await;
+    let (status, _, put) = fixture.call("PUT", "/b/k%20y", &[("x-amz-meta-a", "1")], b"0123456789").await;
+    assert_eq!(status, 200);
+    let (status, body, headers) = fixture.call("GET", "/b/k%20y?X-Amz-Signature=x", &[], b"").await;
+    assert_eq!((status, body.as_str()), (200, "0123456789"));
+    assert_eq!(
+        (headers.get("etag"), headers.get("x-amz-meta-a").unwrap().to_str().unwrap()),
+        (put.get("etag"), "1")
+    );
+    for (range, status, body) in [
+        ("bytes=2-4", 206, "234"),
+        ("bytes=-3", 206, "789"),
+        ("bytes=8-", 206, "89"),
+        ("bytes=-99", 206, "0123456789"),
+    ] {
+        let (got, text, headers) = fixture.call("GET", "/b/k%20y", &[("range", range)], b"").await;
+        assert_eq!((got, text.as_str()), (status, body), "{range}");
+        assert!(headers["content-range"].to_str().unwrap().ends_with("/10"));
+    }
+    assert_eq!(fixture.call("GET", "/b/k%20y", &[("range", "bytes=10-")], b"").await.0, 416);
+    let (status, body, headers) = fixture.call("HEAD", "/b/k%20y", &[], b"").await;
+    assert_eq!((status, body.as_str(), headers["content-length"].to_str().unwrap()), (200, "", "10"));
+    assert_eq!(fixture.call("GET", "/b/none", &[], b"").await.0, 404);
+    assert_eq!(fixture.call("DELETE", "/b/k%20y", &[], b"").await.0, 204);
+    assert_eq!(fixture.call("GET", "/b/k%20y", &[], b"").await.0, 404);
+}
+
+#[tokio::test]
+async fn chunked_bodies_are_decoded_and_checked() {
+    let fixture = Fixture::start().await;
+    let headers = [
+        ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        ("x-amz-decoded-content-length", "9"),
+        ("x-amz-trailer", "x-amz-checksum-crc32"),
+        ("content-encoding", "aws-chunked"),
+    ];
+    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, b"123456789").to_be_bytes();
+    let sum = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &sum[4..]);
+    let body = |tail: &str| format!("4\r\n1234\r\n5;chunk-signature=00\r\n56789\r\n{tail}").into_bytes();
+    let good = body(&format!("0\r\nx-amz-checksum-crc32:{sum}\r\n\r\n"));
+    assert_eq!(fixture.call("PUT", "/b/k", &headers, &good).await.0, 200);
+    let (_, text, shown) = fixture.call("GET", "/b/k", &[], b"").await;
+    assert_eq!((text.as_str(), shown.get("content-encoding")), ("123456789", None));
+    for (tail, code) in [
+        ("0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", "BadDigest"),
+        ("0\r\n\r\n", "BadDigest"),
+        ("0\r\n", "IncompleteBody"),
+        ("", "IncompleteBody"),
+        ("1\r\nx\r\n0\r\n\r\n", "IncompleteBody"),
+        ("zz\r\n", "IncompleteBody"),
+    ] {
+        let (status, text, _) = fixture.call("PUT", "/b/k", &headers, &body(tail)).await;
+        assert!(status == 400 && text.contains(code), "{tail:?} {status} {text}");
+    }
+    assert_eq!(fixture.call("GET", "/b/k", &[], b"").await.1, "123456789");
+}
+
+#[tokio::test]
+async fn short_bodies_and_failed_conditions_change_nothing() {
+    let fixture = Fixture::start().await;
+    fixture.call("PUT", "/b/k", &[], b"old").await;
+    let mut stream = tokio::net::TcpStream::connect(fixture.address).await.unwrap();
+    stream.write_all(b"PUT /b/k HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nshort").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(!answer.contains(" 200 "), "{answer}");
+    assert_eq!(fixture.call("PUT", "/b/k", &[("if-none-match", "*")], b"new").await.0, 412);
+    assert_eq!(fixture.call("PUT", "/b/k", &[("if-match", "\"x\"")], b"new").await.0, 412);
+    assert_eq!(fixture.call("GET", "/b/k", &[("if-match", "\"x\"")], b"").await.0, 412);
+    assert_eq!(fixture.call("PUT", "/b/k?acl", &[], b"new").await.0, 501);
+    let (status, body, headers) = fixture.call("GET", "/b/k", &[], b"").await;
+    assert_eq!((status, body.as_str()), (200, "old"));
+    let etag = headers["etag"].to_str().unwrap();
+    assert_eq!(fixture.call("GET", "/b/k", &[("if-none-match", etag)], b"").await.0, 304);
+    assert_eq!(fixture.call("PUT", "/b/k", &[("if-match", etag)], b"new").await.0, 200);
+}
+
+#[tokio::test]
+async fn listings_page_in_order() {
+    let fixture = Fixture::start().await;
+    for number in (0..25).rev() {
+        fixture.call("PUT", &format!("/b/d/{number:02}"), &[], b"xyz").await;
+    }
+    fixture.call("PUT", "/b/e%26", &[], b"").await;
+    let (mut keys, mut token) = (Vec::new(), String::new());
+    loop {
+        let (_, xml, _) = fixture.call("GET", &format!("/b?list-type=2&max-keys=10{token}"), &[], b"").await;
+        let texts = |name: &str| -> Vec<String> {
+            xml.split(&format!("<{name}>"))
+                .skip(1)
+                .map(|rest| rest.split('<').next().unwrap().to_owned())
+                .collect()
+        };
+        keys.extend(texts("Key"));
+        let Some(next) = texts("NextContinuationToken").pop() else { break };
+        token = format!("&continuation-token={next}");
+    }
+    let mut expected: Vec<String> = (0..25).map(|number| format!("d/{number:02}")).collect();
+    expected.push("e&amp;".to_owned());
+    assert_eq!(keys, expected);
+    let (_, xml, _) = fixture.call("GET", "/b?list-type=2&delimiter=/", &[], b"").await;
+    assert!(
+        xml.contains("<CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes>")
+            && xml.contains("<Key>e&amp;</Key>")
+    );
+    assert!(!xml.contains("<Key>d/"));
+    assert!(fixture.call("GET", "/", &[], b"").await.1.contains("<Name>b</Name>"));
+    assert_eq!(fixture.call("GET", "/b?lifecycle", &[], b"").await.0, 404);
+}
