@@ -146,10 +146,12 @@ impl KeyCache {
     /// Removes what is idle or believed no longer, and tells which external keys still have open ones.
     pub(super) async fn sweep(&self, now: Instant) -> HashSet<ResolvedKey> {
         let mut live = HashSet::new();
+        let mut removed = false;
         for (key, entry) in &self.open {
             if entry.is_idle(now, self.idle) {
                 entry.retire();
                 self.open.invalidate(&*key).await;
+                removed = true;
             } else {
                 live.insert(key.external.clone());
             }
@@ -157,16 +159,20 @@ impl KeyCache {
         for (key, at) in &self.unopened {
             if now.saturating_duration_since(at) >= NEGATIVE {
                 self.unopened.invalidate(&*key).await;
+                removed = true;
             }
         }
         for (external, at) in &self.missing {
             if now.saturating_duration_since(at) >= NEGATIVE {
                 self.missing.invalidate(&*external).await;
+                removed = true;
             }
         }
-        self.open.run_pending_tasks().await;
-        self.unopened.run_pending_tasks().await;
-        self.missing.run_pending_tasks().await;
+        if removed {
+            self.open.run_pending_tasks().await;
+            self.unopened.run_pending_tasks().await;
+            self.missing.run_pending_tasks().await;
+        }
         live
     }
 }

@@ -13,6 +13,8 @@ mod refusal;
 mod resolve;
 mod service;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
