@@ -48,7 +48,7 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
         if listener.tls.is_none() && !listener.tls_terminated_in_front && !listener.address.ip().is_loopback()
         {
             notes.push(format!(
-                "clients reach {} over plain HTTP from other hosts: what they send travels in clear, and SSE-C is refused. \
+                "clients reach {} over plain HTTP from other hosts: what they send travels in clear. \
                  Give the listener `tls`, or set `tls_terminated_in_front` behind a balancer.",
                 listener.address
             ));

@@ -68,6 +68,9 @@ fn limits(top: &Map<'_>) -> Limits {
     limits
 }
 
+/// Dialects that have a switch and no code yet.
+const NOT_YET: [&str; 2] = ["sigv2", "minio_api"];
+
 fn compat(top: &Map<'_>) -> Compat {
     let mut compat = Compat {
         ssec_wrong_key_status: defaults::SSEC_WRONG_KEY_STATUS,
@@ -86,8 +89,11 @@ fn compat(top: &Map<'_>) -> Compat {
         ("sigv2", &mut compat.sigv2),
         ("minio_api", &mut compat.minio_api),
     ] {
-        if let Some(value) = map.get(name).and_then(|value| value.bool()) {
-            *switch = value;
+        let Some(value) = map.get(name) else { continue };
+        *switch = value.bool().unwrap_or(false);
+        // A switch that does nothing would be worse than none.
+        if *switch && NOT_YET.contains(&name) {
+            value.fault("this is not in this version yet", "Write `false`, or leave it out.");
         }
     }
     map.close();
