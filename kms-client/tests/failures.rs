@@ -1,5 +1,7 @@
 //! What the KES client makes of a server that fails, lies or is not there.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::time::Duration;

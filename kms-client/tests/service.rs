@@ -1,6 +1,8 @@
 //! What every key service must do, run on each: the local folder, the test server over HTTP/2 and HTTP/1.1, and a
 //! real KES if the environment names one (see `common::external`).
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{TIMEOUT, external, fresh, name, server};

@@ -1,5 +1,7 @@
 //! The test server against what a running KES answered, byte by byte: every recorded body, and every vector over HTTP.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use base64::Engine as _;

@@ -58,7 +58,7 @@ impl ApiKey {
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; 33]);
         bytes[1..].copy_from_slice(&*self.seed);
-        Zeroizing::new(format!("{PREFIX}{}", STANDARD.encode(&*bytes)))
+        Zeroizing::new(format!("{PREFIX}{}", STANDARD.encode(bytes.as_slice())))
     }
 
     /// What KES knows the holder by: lower-case hex of SHA-256 over the DER of the public key.

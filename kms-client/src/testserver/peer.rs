@@ -142,8 +142,11 @@ fn inspect(certificate: &[u8]) -> Option<(&[u8], bool)> {
     Some((spki, is_ca))
 }
 
-/// Splits one DER element off: tag, the whole, its content, what follows.
-fn der(input: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+/// Tag, the whole element, its content, what follows it.
+type Element<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
+
+/// Splits one DER element off.
+fn der(input: &[u8]) -> Option<Element<'_>> {
     let (&tag, rest) = input.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = if first < 0x80 {

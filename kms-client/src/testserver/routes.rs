@@ -111,10 +111,7 @@ fn key_call(server: &Inner, ask: &Ask<'_>, verb: &str, name: &str) -> Answer {
         }
         _ => {
             // KES reads the body before it looks for the key.
-            let body = match fields(ask.body, verb) {
-                Ok(body) => body,
-                Err(answer) => return answer,
-            };
+            let Some(body) = fields(ask.body, verb) else { return error(400, "invalid request body") };
             if down {
                 return error(502, "failed to read key");
             }
@@ -244,24 +241,21 @@ struct Fields {
     message: Vec<u8>,
 }
 
-fn fields(body: Option<&[u8]>, verb: &str) -> Result<Fields, Answer> {
-    let bad = || error(400, "invalid request body");
+fn fields(body: Option<&[u8]>, verb: &str) -> Option<Fields> {
     let value = match (body, verb) {
-        (_, "describe") => return Ok(Fields::default()),
-        (None, "generate") => return Ok(Fields::default()),
-        (body, _) => body.and_then(first_value).ok_or_else(bad)?,
+        (_, "describe") | (None, "generate") => return Some(Fields::default()),
+        (body, _) => first_value(body?)?,
     };
     let object = match value {
         Value::Object(object) => object,
         Value::Null => Map::new(),
-        _ => return Err(bad()),
+        _ => return None,
     };
-    let read = |name| bytes(&object, name).ok_or_else(bad);
-    Ok(Fields {
-        context: read("context")?,
-        plaintext: read("plaintext")?,
-        ciphertext: read("ciphertext")?,
-        message: read("message")?,
+    Some(Fields {
+        context: bytes(&object, "context")?,
+        plaintext: bytes(&object, "plaintext")?,
+        ciphertext: bytes(&object, "ciphertext")?,
+        message: bytes(&object, "message")?,
     })
 }
 
