@@ -10,15 +10,22 @@
 //! Only `gateway/` names pingora; only `kms-client` speaks to a key service; only `auth/verify.rs` can make a
 //! `Verified`; only `auth/sign.rs` can make a `SignedRequest`.
 
+pub mod admin;
 pub mod auth;
 pub mod backend;
+pub mod body;
 pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod error;
 pub mod exchange;
+pub mod gateway;
+pub mod info;
 pub mod keys;
 pub mod logging;
 pub mod metrics;
+pub mod ops;
+pub mod plan;
 pub mod s3;
+pub mod services;

@@ -133,7 +133,8 @@ impl Upload {
         }
     }
 
-    async fn connect(&self) -> Result<Open> {
+    // By unique reference: an upload is Send and, holding a connection, not Sync.
+    async fn connect(&mut self) -> Result<Open> {
         let backend = &self.backend.0;
         let region = self.backend.region(self.out.bucket.as_ref());
         let mut unsigned = self.out.address(&backend.endpoint, &region)?;

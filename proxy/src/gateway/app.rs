@@ -1,0 +1,158 @@
+//! The Pingora HTTP application: one call per request, from its head to the answer. It knows the order of the rooms
+//! and nothing of what they do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use http::Method;
+use pingora::ErrorType;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use time::OffsetDateTime;
+
+use super::answer;
+use super::session::PingoraExchange;
+use crate::auth;
+use crate::config::Listener;
+use crate::error::{Code, Error};
+use crate::ops;
+use crate::s3::name::{BucketName, ObjectKey};
+use crate::s3::xml::ErrorContext;
+use crate::s3::{RequestHead, RequestId, S3Request, target_text};
+use crate::services::Services;
+
+/// Serves the clients of one listener.
+pub struct S3App {
+    services: Arc<Services>,
+    secure: bool,
+    domains: Vec<String>,
+    region: Option<String>,
+}
+
+impl S3App {
+    /// An application for `listener`.
+    pub fn new(services: Arc<Services>, listener: &Listener) -> Self {
+        Self {
+            services,
+            secure: listener.tls.is_some() || listener.tls_terminated_in_front,
+            domains: listener.domains.clone(),
+            region: listener.region.clone(),
+        }
+    }
+
+    async fn serve(&self, session: ServerSession, reusable: bool) -> Option<ServerSession> {
+        let began = Instant::now();
+        let _in_flight = self.services.in_flight.enter();
+        let id = RequestId::fresh();
+        let head = session.req_header();
+        let target = target_text(head.raw_path());
+        let parsed = S3Request::parse(RequestHead {
+            method: head.method.clone(),
+            target: &target,
+            headers: head.headers.clone(),
+            secure: self.secure,
+            domains: &self.domains,
+            region: self.region.as_deref(),
+            minio_api: self.services.config.compat.minio_api,
+            request_id: id.clone(),
+        });
+        let mut exchange = PingoraExchange::new(session, id.to_string(), reusable);
+        let mut operation = "Unparsed";
+        let resource = target.split('?').next().unwrap_or_default();
+        let mut context =
+            ErrorContext { resource, bucket: None, key: None, request_id: id.as_str(), host_id: id.as_str() };
+        let names;
+        let result = match parsed {
+            Err(error) => Err(error),
+            Ok(request) => {
+                operation = request.operation.name();
+                names = (request.bucket.clone(), request.key.as_ref().map(ObjectKey::to_lossy));
+                context.bucket = names.0.as_ref().map(BucketName::as_str);
+                context.key = names.1.as_deref();
+                let now = OffsetDateTime::now_utc();
+                match auth::verify(request, &self.services.credentials, now) {
+                    Err(error) => {
+                        self.services.metrics.auth_failure();
+                        Err(error)
+                    }
+                    Ok(verified) => ops::dispatch(&self.services, &verified, &mut exchange).await,
+                }
+            }
+        };
+        let failure = answer::write(&mut exchange, result, &context).await;
+        if let Some(error) = &failure {
+            answer::log(error, id.as_str(), operation);
+        }
+        let (received, sent) = exchange.bytes();
+        self.services.metrics.request(&crate::metrics::RequestRecord {
+            operation,
+            status: exchange.status().map_or(0, |s| s.as_u16()),
+            blame: failure.as_ref().map(Error::blame),
+            received,
+            sent,
+            elapsed: began.elapsed(),
+        });
+        tracing::debug!(request_id = id.as_str(), operation, status = ?exchange.status(), received, sent, "request done");
+        exchange.into_session().await
+    }
+
+    /// Bytes that are no HTTP request still get an S3 answer, and then the connection ends.
+    async fn refuse_unparsable(&self, session: ServerSession, cause: String) {
+        let id = RequestId::fresh();
+        let too_large = cause.contains("larger than");
+        let error = if too_large {
+            Error::client(
+                Code::RequestHeaderSectionTooLarge,
+                "Your request header section exceeds the maximum allowed size of 8 KiB.",
+            )
+        } else {
+            Error::client(Code::BadRequest, "The request is not valid HTTP/1.1.")
+        };
+        let mut exchange = PingoraExchange::new(session, id.to_string(), false);
+        let context = ErrorContext { resource: "", bucket: None, key: None, request_id: id.as_str(), host_id: id.as_str() };
+        let failure = answer::write(&mut exchange, Err(error.because(cause)), &context).await;
+        if let Some(error) = &failure {
+            answer::log(error, id.as_str(), "Unparsed");
+        }
+        exchange.into_session().await;
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for S3App {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let mut stopping = shutdown.clone();
+        let read = tokio::select! {
+            biased;
+            read = session.read_request() => read,
+            // An idle keep-alive connection must not hold up a shutdown.
+            _ = stopping.wait_for(|stop| *stop) => return None,
+        };
+        match read {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
+                self.refuse_unparsable(session, error.to_string()).await;
+                return None;
+            }
+            Err(_) => return None,
+        }
+        if session.req_header().method == Method::CONNECT {
+            self.refuse_unparsable(session, "CONNECT is not served".to_owned()).await;
+            return None;
+        }
+        let reusable = !*shutdown.borrow();
+        let session = Box::pin(self.serve(session, reusable)).await?;
+        let settings = HttpPersistentSettings::for_session(&session);
+        match session.finish().await {
+            Ok(Some(stream)) => Some(ReusedHttpStream::from_reusable_stream(stream, settings)),
+            Ok(None) | Err(_) => None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The process around the application: listeners, TLS, admin endpoints, background work, graceful shutdown.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::listeners::TlsAccept;
+use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::http::ServerSession;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{ExecutionPhase, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+
+use super::app::S3App;
+use super::tls::ReloadingCertificate;
+use crate::admin;
+use crate::services::Services;
+
+/// How often certificate files are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+/// How often a draining process looks whether it is idle.
+const DRAIN_CHECK: Duration = Duration::from_millis(50);
+
+/// Serves until a signal ends the process: SIGTERM drains, SIGINT stops at once. Returns only errors of the start.
+pub fn run(services: Arc<Services>) -> Result<(), String> {
+    let config = services.config.clone();
+    let mut server = Server::new_with_opt_and_conf(
+        None,
+        ServerConf {
+            threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
+            work_stealing: true,
+            grace_period_seconds: Some(config.limits.drain.as_secs()),
+            graceful_shutdown_timeout_seconds: Some(1),
+            ..ServerConf::default()
+        },
+    );
+    server.bootstrap();
+    let mut certificates = Vec::new();
+    for listener in &config.listen {
+        let app = S3App::new(services.clone(), listener);
+        let mut service = Service::new(format!("s3 {}", listener.address), app);
+        let address = listener.address.to_string();
+        // A taken port would panic inside Pingora later, without a word of what to do.
+        drop(std::net::TcpListener::bind(listener.address).map_err(|e| format!("listen {address}: {e}"))?);
+        match &listener.tls {
+            None => service.add_tcp(&address),
+            Some(files) => {
+                let certificate = ReloadingCertificate::load(files)?;
+                let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))
+                    .map_err(|e| format!("TLS settings: {e}"))?;
+                settings.set_cert_resolver(certificate.clone());
+                service.add_tls_with_settings(&address, None, settings);
+                certificates.push(certificate);
+            }
+        }
+        server.add_service(service);
+    }
+    if let Some(address) = config.admin {
+        drop(std::net::TcpListener::bind(address).map_err(|e| format!("admin {address}: {e}"))?);
+        let mut service =
+            Service::new("admin".to_owned(), HttpServer::new_app(AdminApp { services: services.clone() }));
+        service.add_tcp(&address.to_string());
+        server.add_service(service);
+    }
+    server.add_service(background_service("housekeeping", Housekeeping { services: services.clone(), certificates }));
+    exit_when_drained(&server, services);
+    server.run_forever()
+}
+
+/// Pingora sleeps its whole grace period even when nothing is left to do; this ends the process as soon as the last
+/// request is answered.
+fn exit_when_drained(server: &Server, services: Arc<Services>) {
+    let mut phases = server.watch_execution_phase();
+    std::thread::spawn(move || {
+        while let Ok(phase) = phases.blocking_recv() {
+            if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
+                let until = Instant::now() + services.config.limits.drain;
+                while Instant::now() < until && services.in_flight.count() > 0 {
+                    std::thread::sleep(DRAIN_CHECK);
+                }
+                std::process::exit(0);
+            }
+        }
+    });
+}
+
+/// `with_callbacks` is the one constructor of TLS settings that asks for no paths.
+struct NoCallbacks;
+
+#[async_trait]
+impl TlsAccept for NoCallbacks {}
+
+struct AdminApp {
+    services: Arc<Services>,
+}
+
+#[async_trait]
+impl ServeHttp for AdminApp {
+    async fn response(&self, session: &mut ServerSession) -> http::Response<Vec<u8>> {
+        let head = session.req_header();
+        admin::respond(&self.services, &head.method, head.uri.path())
+    }
+}
+
+struct Housekeeping {
+    services: Arc<Services>,
+    certificates: Vec<Arc<ReloadingCertificate>>,
+}
+
+#[async_trait]
+impl BackgroundService for Housekeeping {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let started = self.services.start();
+        tokio::pin!(started);
+        let mut starting = true;
+        let mut tick = tokio::time::interval(CERTIFICATE_CHECK);
+        loop {
+            tokio::select! {
+                () = &mut started, if starting => starting = false,
+                _ = tick.tick() => self.certificates.iter().for_each(|c| c.refresh()),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}

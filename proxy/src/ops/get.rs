@@ -1,0 +1,279 @@
+//! GetObject and HeadObject: info, plan, one pinned body request, opened towards the client
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use object_format::{BucketKeyFlag, Envelope, Layout, Mode, ObjectSecrets, Trailer};
+
+use super::{Route, object_key};
+use crate::auth::Verified;
+use crate::backend::{Body, Response, error_from};
+use crate::body::{self, Download, Window};
+use crate::error::{Error, Result};
+use crate::exchange::{Exchange, Head, Outcome, Reply};
+use crate::info::{self, Found, Info, Need, Target};
+use crate::plan::answer;
+use crate::plan::read::{self, ReadBytes, ReadPlan};
+use crate::plan::sse;
+use crate::s3::checksum::ChecksumAlgorithm;
+use crate::s3::S3Request;
+use crate::services::Services;
+
+/// Looks at an object at most this often before it gives up on one that is being replaced all the time.
+const ATTEMPTS: usize = 3;
+
+/// Answers HeadObject.
+pub async fn head_object(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
+    let route = Route::of(services, request)?;
+    let key = object_key(&route, request)?;
+    sse::refuse_on_read(&request.headers)?;
+    let target = route.target(key, request.query.get_str("versionId"));
+    let found = Box::pin(info::read(services, &target, Need::Footer)).await?;
+    let info = &found.info;
+    match read::plan(&request.headers, &request.query, info)? {
+        ReadPlan::NotModified => Err(not_modified(info, &found.headers)),
+        ReadPlan::Bytes(bytes) => {
+            let opened = found.opened.as_ref().map(|(envelope, _)| envelope);
+            let head = answer_head(request, info, &bytes, &found.headers, opened)?;
+            let length = bytes.range.end - bytes.range.start;
+            Ok(Outcome::Reply(Reply { head, body: Bytes::new(), shown_length: Some(length) }))
+        }
+    }
+}
+
+/// Answers GetObject.
+pub async fn get_object(
+    services: &Services,
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+) -> Result<Outcome> {
+    let route = Route::of(services, request)?;
+    let key = object_key(&route, request)?;
+    sse::refuse_on_read(&request.headers)?;
+    let target = route.target(key, request.query.get_str("versionId"));
+    let mut known = services.info.get(target.bucket, target.key, target.version);
+    for _ in 0..ATTEMPTS {
+        // A cached "not modified" or "failed" is not believed: only an answer of now may say so.
+        let planned = known.take().and_then(|info| {
+            let plan = read::plan(&request.headers, &request.query, &info).ok()?;
+            matches!(plan, ReadPlan::Bytes(_)).then_some((info, plan))
+        });
+        let (info, plan) = match planned {
+            Some(warm) => warm,
+            None => {
+                let found = Box::pin(info::read(services, &target, Need::Tail)).await?;
+                let plan = read::plan(&request.headers, &request.query, &found.info)?;
+                if let ReadPlan::Bytes(bytes) = &plan {
+                    if found.tail.len() as u64 == found.info.sealed_len {
+                        return from_memory(request, exchange, found, bytes).await;
+                    }
+                } else {
+                    return Err(not_modified(&found.info, &found.headers));
+                }
+                (found.info, plan)
+            }
+        };
+        let ReadPlan::Bytes(bytes) = plan else { continue };
+        if let Some(fetched) = Box::pin(fetch(services, &target, &info, &bytes)).await? {
+            return serve(request, exchange, fetched, &info, &bytes).await;
+        }
+        services.info.forget(target.bucket, target.key, target.version);
+    }
+    Err(info::changed())
+}
+
+/// The body request's answer, checked against the info that planned it.
+struct Fetched {
+    response: Response,
+    opened: Option<(Envelope, ObjectSecrets)>,
+    layout: Option<Layout>,
+    window: Window,
+    whole: bool,
+}
+
+/// Requests the bytes, pinned to the object that the info speaks of. `None`: it is another object by now.
+async fn fetch(
+    services: &Services,
+    target: &Target<'_>,
+    info: &Arc<Info>,
+    bytes: &ReadBytes,
+) -> Result<Option<Fetched>> {
+    let whole = bytes.range == (0..info.plain_size);
+    let mut out = target.outgoing(Method::GET);
+    out.headers.insert(IF_MATCH, info::pin(&info.backend_etag)?);
+    // The sealed range of a multipart object hangs on its trailer, that of a single PUT on its size alone.
+    let asked = if whole { None } else { Some(info.stored_range(&bytes.range)) };
+    if let Some(asked) = &asked {
+        let value = format!("bytes={}-{}", asked.start, asked.end.saturating_sub(1));
+        out.headers.insert(RANGE, HeaderValue::from_str(&value).expect("digits are a header value"));
+    }
+    let response = target.backend.call(target.caller, out, Bytes::new()).await?;
+    match response.status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
+        StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND => {
+            // The next round's fresh look says what is true now.
+            return Ok(None);
+        }
+        _ => return Err(error_from(response, &target.names()).await),
+    }
+    let Some(window) = window(&response, asked, info.sealed_len)? else { return Ok(None) };
+    if info::backend_etag(&response.headers)? != info.backend_etag {
+        return Ok(None);
+    }
+    let opened = info::open_envelope(services, target, &response.headers).await?;
+    if opened.as_ref().map(|(envelope, _)| envelope.commitment()) != info.commitment() {
+        return Ok(None);
+    }
+    let layout = match (&opened, info.trailer()) {
+        (Some((_, secrets)), Some(trailer)) => Some(layout_of(secrets, trailer)?),
+        (Some((_, secrets)), None) => Layout::single(secrets),
+        (None, _) => None,
+    };
+    Ok(Some(Fetched { response, opened, layout, window, whole }))
+}
+
+/// Checks the shape of the answer. `None`: the object has another length by now.
+fn window(
+    response: &Response,
+    asked: Option<std::ops::Range<u64>>,
+    sealed_len: u64,
+) -> Result<Option<Window>> {
+    let length = info::content_length(&response.headers)?;
+    let asked = asked.unwrap_or(0..sealed_len);
+    match info::content_range(&response.headers) {
+        Some((_, _, total)) if total != sealed_len => Ok(None),
+        Some((start, end, _)) if start == asked.start && end + 1 == asked.end && length == end + 1 - start => {
+            Ok(Some(Window { skip: 0, take: length }))
+        }
+        Some(_) => Err(info::unexpected("another range than the one asked for")),
+        None if response.status == StatusCode::PARTIAL_CONTENT => {
+            Err(info::unexpected("206 without Content-Range"))
+        }
+        None if length != sealed_len => Ok(None),
+        None => Ok(Some(Window { skip: asked.start, take: asked.end - asked.start })),
+    }
+}
+
+async fn serve(
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+    fetched: Fetched,
+    info: &Info,
+    bytes: &ReadBytes,
+) -> Result<Outcome> {
+    let envelope = fetched.opened.as_ref().map(|(envelope, _)| envelope);
+    let head = answer_head(request, info, bytes, &fetched.response.headers, envelope)?;
+    let length = bytes.range.end - bytes.range.start;
+    let body = fetched.response.body;
+    match fetched.layout {
+        None => body::relay(exchange, head, length, body, fetched.window).await,
+        Some(layout) => {
+            let download = if fetched.whole {
+                Download::Full(Box::new(layout.full_opener(info.sealed_len)))
+            } else {
+                Download::Range(Box::new(layout.opener(bytes.range.clone())))
+            };
+            body::open(exchange, head, length, body, fetched.window, download).await
+        }
+    }
+}
+
+/// An object that the first look brought whole.
+async fn from_memory(
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+    found: Found,
+    bytes: &ReadBytes,
+) -> Result<Outcome> {
+    let envelope = found.opened.as_ref().map(|(envelope, _)| envelope);
+    let head = answer_head(request, &found.info, bytes, &found.headers, envelope)?;
+    let length = bytes.range.end - bytes.range.start;
+    let body = Body::from_bytes(found.tail.clone());
+    let whole = Window { skip: 0, take: found.info.sealed_len };
+    let Some((_, secrets)) = &found.opened else {
+        let window = Window { skip: bytes.range.start, take: length };
+        return body::relay(exchange, head, length, body, window).await;
+    };
+    let layout = match found.info.trailer() {
+        Some(trailer) => layout_of(secrets, trailer)?,
+        None => Layout::single(secrets).ok_or_else(|| Error::tampered("a multipart object without a trailer"))?,
+    };
+    if bytes.range == (0..found.info.plain_size) {
+        let download = Download::Full(Box::new(layout.full_opener(found.info.sealed_len)));
+        return body::open(exchange, head, length, body, whole, download).await;
+    }
+    let sealed = found.info.stored_range(&bytes.range);
+    let window = Window { skip: sealed.start, take: sealed.end - sealed.start };
+    let download = Download::Range(Box::new(layout.opener(bytes.range.clone())));
+    body::open(exchange, head, length, body, window, download).await
+}
+
+fn layout_of(secrets: &ObjectSecrets, trailer: &Trailer) -> Result<Layout> {
+    Layout::from_trailer(secrets, trailer).map_err(|e| Error::tampered(format!("layout: {e}")))
+}
+
+fn not_modified(info: &Info, backend: &HeaderMap) -> Error {
+    let mut error = Error::client(crate::error::Code::NotModified, "Not Modified");
+    if let Ok(value) = answer::quoted(&info.etag) {
+        error = error.header(ETAG, value);
+    }
+    for name in ["last-modified", "cache-control", "expires", "vary", "x-amz-version-id"] {
+        if let Some(value) = backend.get(name) {
+            error = error.header(HeaderName::from_static(name), value.clone());
+        }
+    }
+    error
+}
+
+/// Headers of a 200 or 206: what the backend may say, and what is ours to say.
+fn answer_head(
+    request: &S3Request,
+    info: &Info,
+    bytes: &ReadBytes,
+    backend: &HeaderMap,
+    envelope: Option<&Envelope>,
+) -> Result<Head> {
+    let mut out = answer::from_backend(backend);
+    answer::apply_overrides(&request.query, &mut out)?;
+    out.insert(ETAG, answer::quoted(&info.etag)?);
+    out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(range) = bytes.content_range(info.plain_size) {
+        out.insert(CONTENT_RANGE, range);
+    }
+    if let Some(count) = bytes.parts_count {
+        out.insert("x-amz-mp-parts-count", HeaderValue::from(count));
+    }
+    if let Some(envelope) = envelope {
+        let header = envelope.header();
+        let key_id = header.key_spelling.as_deref().unwrap_or(&header.key_name);
+        let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
+        sse::response_headers(header.mode, Some(key_id), shows, &mut out);
+    }
+    let asks = request.headers.get("x-amz-checksum-mode").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
+    if asks && (!bytes.partial || bytes.range == (0..info.plain_size)) && !request.headers.contains_key(RANGE) {
+        checksum_headers(info, &mut out);
+    }
+    Ok(Head { status: bytes.status(), headers: out })
+}
+
+/// The sealed checksum of the whole object; none on a range, since SDKs would compare it with the part they got.
+fn checksum_headers(info: &Info, out: &mut HeaderMap) {
+    let Some(fact) = info.trailer().and_then(|t| t.facts.checksum.as_ref()) else { return };
+    let Some(algorithm) = ChecksumAlgorithm::from_id(fact.algorithm) else { return };
+    let mut text = ChecksumAlgorithm::format_value(&fact.value);
+    let kind = match fact.kind {
+        object_format::ChecksumKind::FullObject => "FULL_OBJECT",
+        object_format::ChecksumKind::Composite => {
+            let parts = info.trailer().map_or(0, |t| t.parts.len());
+            text = format!("{text}-{parts}");
+            "COMPOSITE"
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        out.insert(algorithm.header_name(), value);
+        out.insert("x-amz-checksum-type", HeaderValue::from_static(kind));
+    }
+}

@@ -1,0 +1,96 @@
+//! OPERATIONS: one typed handler each. A handler reads the request, calls the backend and answers through the
+//! exchange; what is decided without I/O stands in `plan/`.
+
+pub mod bucket;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod pass;
+pub mod put;
+
+use crate::auth::Verified;
+use crate::backend::{Backend, Caller};
+use crate::config::BucketRule;
+use crate::error::{Code, Error, Result};
+use crate::exchange::{Exchange, Outcome};
+use crate::info::Target;
+use crate::s3::name::{BucketName, ObjectKey};
+use crate::s3::S3Request;
+use crate::s3::operation::{Class, Operation};
+use crate::services::Services;
+
+/// Where a bucket's requests go, and as whom.
+pub struct Route<'a> {
+    /// The bucket's rule.
+    pub rule: &'a BucketRule,
+    /// Its backend.
+    pub backend: &'a Backend,
+    /// Under whose keys.
+    pub caller: Caller,
+    /// Its name.
+    pub bucket: &'a BucketName,
+}
+
+impl<'a> Route<'a> {
+    /// Authorizes the request's own bucket and key for its operation, and finds the backend.
+    pub fn of(services: &'a Services, request: &'a Verified<S3Request>) -> Result<Self> {
+        let bucket = request.bucket()?;
+        request.identity().authorize_request(request)?;
+        Self::to(services, request, bucket)
+    }
+
+    /// The same for a bucket that the caller has authorized itself.
+    pub fn to(services: &'a Services, request: &Verified<S3Request>, bucket: &'a BucketName) -> Result<Self> {
+        let rule = services.config.buckets.rule(bucket);
+        let backend = services.backends.get(&rule.backend)?;
+        if backend.is_hidden(bucket, None) {
+            return Err(Error::client(Code::NoSuchBucket, "The specified bucket does not exist")
+                .field("BucketName", bucket.as_str()));
+        }
+        let identity = request.identity();
+        let caller =
+            if identity.is_anonymous() { Caller::Anonymous } else { backend.caller(identity.access_key()) };
+        Ok(Self { rule, backend, caller, bucket })
+    }
+
+    /// One object there.
+    pub fn target<'t>(&'t self, key: &'t ObjectKey, version: Option<&'t str>) -> Target<'t> {
+        Target { backend: self.backend, caller: &self.caller, rule: self.rule, bucket: self.bucket, key, version }
+    }
+}
+
+/// The key that an object operation names.
+pub fn object_key<'a>(route: &Route<'_>, request: &'a S3Request) -> Result<&'a ObjectKey> {
+    let key = request.key()?;
+    if route.backend.is_hidden(route.bucket, Some(key.as_bytes())) {
+        return Err(Error::client(Code::NoSuchKey, "The specified key does not exist."));
+    }
+    Ok(key)
+}
+
+/// Runs the handler of the request's operation.
+pub async fn dispatch(
+    services: &Services,
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+) -> Result<Outcome> {
+    request.operation.refuse()?;
+    if matches!(request.operation.class(), Class::Pass | Class::PassIfListed(_)) {
+        return Box::pin(pass::pass(services, request, exchange)).await;
+    }
+    // Boxed, or the future of every request would be as large as that of the largest handler.
+    match request.operation {
+        Operation::PutObject => Box::pin(put::put_object(services, request, exchange)).await,
+        Operation::GetObject => Box::pin(get::get_object(services, request, exchange)).await,
+        Operation::HeadObject => Box::pin(get::head_object(services, request)).await,
+        Operation::DeleteObject => Box::pin(delete::delete_object(services, request)).await,
+        Operation::DeleteObjects => Box::pin(delete::delete_objects(services, request, exchange)).await,
+        Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListObjectVersions => {
+            Box::pin(list::list(services, request)).await
+        }
+        Operation::ListBuckets => Box::pin(bucket::list_buckets(services, request)).await,
+        Operation::CreateBucket => Box::pin(bucket::create_bucket(services, request, exchange)).await,
+        Operation::DeleteBucket => Box::pin(bucket::delete_bucket(services, request)).await,
+        other => Err(Error::internal(format!("no handler for {}", other.name()))),
+    }
+}

@@ -1,0 +1,186 @@
+//! PutObject: plan, key, seal, store, answer (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
+
+use http::header::ETAG;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use object_format::{EnvelopeHeader, Kind, Mode};
+
+use super::{Route, object_key};
+use crate::auth::Verified;
+use crate::backend::error_from;
+use crate::body::{self, BodyFacts, Sealing};
+use crate::config::EtagPolicy;
+use crate::error::{Code, Error, Result};
+use crate::exchange::{Exchange, Head, Outcome, Reply};
+use crate::info::{self, Need, Target};
+use crate::keys::{OpenKey, ResolvedKey, Scope};
+use crate::plan::answer;
+use crate::plan::sse::{self, WriteSse};
+use crate::plan::write;
+use crate::s3::checksum::ChecksumAlgorithm;
+use crate::s3::condition::{Current, WriteConditions};
+use crate::s3::{S3Request, etag};
+use crate::services::Services;
+
+/// Answers PutObject.
+pub async fn put_object(
+    services: &Services,
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+) -> Result<Outcome> {
+    let route = Route::of(services, request)?;
+    let key = object_key(&route, request)?;
+    let target = route.target(key, None);
+    let length = body::required_length(request)?;
+    let sse = sse::for_write(&request.headers, route.rule)?;
+    let context_len = sse.context.as_ref().map_or(0, String::len);
+    write::check_limits(&request.headers, length, context_len, &route.backend.config().limits)?;
+
+    let mut out = target.outgoing(Method::PUT);
+    out.headers = write::backend_headers(&request.headers);
+    translate_conditions(services, &target, &request.headers, &mut out.headers).await?;
+    let resolved = resolve_key(services, request, &route, &sse)?;
+    let open = open_key(services, &target, &sse, &resolved).await?;
+    let header = envelope_header(&sse, &open);
+    let sealing = Sealing {
+        header,
+        key: &open,
+        name: target.object_name(),
+        etag: route.rule.etag,
+        buffer: services.config.limits.buffer,
+    };
+    let stored =
+        Box::pin(body::store(request, exchange, &services.budget, route.backend, &route.caller, out, sealing)).await;
+    // Also after a failure: the backend may hold the new object although its answer was lost.
+    services.info.forget(target.bucket, target.key, None);
+    let stored = stored?;
+    if stored.response.status != StatusCode::OK {
+        return Err(error_from(stored.response, &target.names()).await);
+    }
+    let facts = stored.facts.ok_or_else(|| Error::internal("a stored object without facts"))?;
+    let mut headers = answer::from_backend(&stored.response.headers);
+    let backend_etag = info::backend_etag(&stored.response.headers)?;
+    headers.insert(ETAG, answer::quoted(&shown_etag(route.rule.etag, &facts, &backend_etag))?);
+    checksum_header(&facts, &mut headers);
+    sse::response_headers(
+        sse.mode,
+        shown_key_id(&sse, services).as_deref(),
+        sse.shows_bucket_key,
+        &mut headers,
+    );
+    Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })))
+}
+
+/// Conditions of a write speak of the ETag that clients see; the backend decides them atomically on its own.
+async fn translate_conditions(
+    services: &Services,
+    target: &Target<'_>,
+    request: &HeaderMap,
+    out: &mut HeaderMap,
+) -> Result<()> {
+    let conditions = WriteConditions::of(request);
+    if conditions.is_empty() {
+        return Ok(());
+    }
+    let profile = target.backend.profile();
+    let honoured = (conditions.if_match.is_none() || profile.put_if_match)
+        && (conditions.if_none_match.is_none() || profile.put_if_none_match);
+    if !honoured && services.config.compat.strict_conditions {
+        return Err(Error::client(
+            Code::NotImplemented,
+            "The storage behind the proxy ignores conditions on writes, and the proxy is set to refuse them then.",
+        ));
+    }
+    // Only a tag has to be translated; `*` means the same to the backend. Where it would ignore either, the check
+    // is ours, and then the write follows.
+    let current = if conditions.need_current() || !honoured {
+        match Box::pin(info::lookup(services, target, Need::Footer)).await {
+            Ok(info) => Some(info),
+            Err(error) if error.code().status() == StatusCode::NOT_FOUND => None,
+            Err(error) => return Err(error),
+        }
+    } else {
+        None
+    };
+    if !honoured {
+        return conditions.decide(current.as_ref().map(|info| info.etag.as_str()));
+    }
+    let current = current.as_ref().map(|i| Current { etag: &i.etag, backend_etag: &i.backend_etag });
+    out.extend(conditions.translate(current));
+    Ok(())
+}
+
+/// The key of this write; a client that names one needs the right to.
+fn resolve_key(
+    services: &Services,
+    request: &Verified<S3Request>,
+    route: &Route<'_>,
+    sse: &WriteSse,
+) -> Result<ResolvedKey> {
+    let resolved = services.keyring.resolve(sse.key_id.as_deref())?;
+    if sse.key_named_by_client {
+        let bucket_key = route.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
+        let own = [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
+        let own: Vec<&str> = own.into_iter().flatten().collect();
+        request.identity().authorize_key(route.bucket, resolved.name.as_str(), &own)?;
+    }
+    Ok(resolved)
+}
+
+async fn open_key(
+    services: &Services,
+    target: &Target<'_>,
+    sse: &WriteSse,
+    resolved: &ResolvedKey,
+) -> Result<std::sync::Arc<OpenKey>> {
+    let scope = if sse.per_object {
+        Scope::Object {
+            binding: target.binding(),
+            key: target.key.as_bytes(),
+            context: sse.context.as_ref().map(String::as_bytes),
+        }
+    } else {
+        Scope::Bucket { binding: target.binding() }
+    };
+    services.keyring.for_write(resolved, scope).await
+}
+
+fn envelope_header(sse: &WriteSse, open: &OpenKey) -> EnvelopeHeader {
+    EnvelopeHeader {
+        kind: Kind::Single,
+        mode: sse.mode,
+        bucket_key: if sse.per_object {
+            object_format::BucketKeyFlag::PerObject
+        } else if sse.shows_bucket_key {
+            object_format::BucketKeyFlag::SharedShown
+        } else {
+            object_format::BucketKeyFlag::Shared
+        },
+        service: open.service.clone(),
+        key_name: open.key_name.clone(),
+        key_spelling: sse.key_id.clone().filter(|id| sse.mode == Mode::SseKms && *id != open.key_name),
+        sealed_key: open.sealed.to_vec(),
+        context: sse.context.clone().map(String::into_bytes),
+    }
+}
+
+fn shown_key_id(sse: &WriteSse, services: &Services) -> Option<String> {
+    (sse.mode == Mode::SseKms)
+        .then(|| sse.key_id.clone().unwrap_or_else(|| services.config.keys.default_key.clone()))
+}
+
+fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> String {
+    match (policy, facts.md5) {
+        (EtagPolicy::Md5, Some(md5)) => hex::encode(md5),
+        _ => etag::opaque(backend_etag),
+    }
+}
+
+/// The checksum that the client sent comes back; one that we computed for ourselves shows on request only.
+fn checksum_header(facts: &BodyFacts, out: &mut HeaderMap) {
+    if let (true, Some((algorithm, value))) = (facts.checksum_declared, &facts.checksum) {
+        if let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value)) {
+            out.insert(algorithm.header_name(), value);
+            out.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
+        }
+    }
+}

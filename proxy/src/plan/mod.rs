@@ -1,0 +1,7 @@
+//! WHAT WE WILL DO: pure decisions over a verified request, the bucket's rule and what is known of the object.
+//! No I/O, so every rule here is testable as a table.
+
+pub mod answer;
+pub mod read;
+pub mod sse;
+pub mod write;

@@ -1,0 +1,112 @@
+//! PutObject: what goes to the backend and what is refused before any body byte is read
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
+
+use http::HeaderMap;
+use object_format::length::sealed_len;
+
+use crate::config::BackendLimits;
+use crate::error::{Code, Error, Result};
+use crate::s3::headers;
+
+/// The client's share of user metadata, names without prefix and values, as S3 counts.
+pub const CLIENT_METADATA_LIMIT: usize = 2048;
+/// Upper bound of our own metadata entry: its name and an envelope without a client context.
+const ENVELOPE_ROOM: usize = 7 + 640;
+/// Largest single PUT of S3, in plaintext bytes: 5 GiB.
+const PUT_LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Headers of the backend request: the allowlisted ones of the client.
+pub fn backend_headers(request: &HeaderMap) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    for (name, value) in request {
+        if headers::is_forwarded_request_header(name) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out
+}
+
+/// Size limits, before the body. `context` is the length of the client's encryption context.
+pub fn check_limits(
+    request: &HeaderMap,
+    length: u64,
+    context: usize,
+    limits: &BackendLimits,
+) -> Result<()> {
+    let too_large = |size: u64, limit: u64| {
+        Error::client(Code::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size")
+            .field("ProposedSize", size.to_string())
+            .field("MaxSizeAllowed", limit.to_string())
+    };
+    if length > PUT_LIMIT {
+        return Err(too_large(length, PUT_LIMIT));
+    }
+    if sealed_len(length) > limits.put {
+        return Err(Error::client(
+            Code::EntityTooLarge,
+            format!(
+                "Encrypted, your proposed upload is {} bytes, and the storage behind the proxy takes {} at once. \
+                 Use a multipart upload.",
+                sealed_len(length),
+                limits.put
+            ),
+        )
+        .field("ProposedSize", length.to_string()));
+    }
+    let client = headers::user_metadata_size(request);
+    if client > CLIENT_METADATA_LIMIT {
+        return Err(Error::client(
+            Code::MetadataTooLarge,
+            "Your metadata headers exceed the maximum allowed metadata size.",
+        )
+        .field("Size", client.to_string())
+        .field("MaxSizeAllowed", CLIENT_METADATA_LIMIT.to_string()));
+    }
+    let ours = ENVELOPE_ROOM + context * 2;
+    if client + ours > limits.metadata {
+        return Err(Error::client(
+            Code::MetadataTooLarge,
+            format!(
+                "Your metadata has {client} bytes; the proxy's own entry needs up to {ours} of the {} that the \
+                 storage behind it takes.",
+                limits.metadata
+            ),
+        )
+        .field("Size", (client + ours).to_string())
+        .field("MaxSizeAllowed", limits.metadata.to_string()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BackendLimits = BackendLimits { put: 5 << 30, metadata: 8192 };
+
+    fn with_metadata(bytes: usize) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-meta-k", "v".repeat(bytes - 1).parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn metadata_is_held_to_s3s_limit_and_then_to_the_backends() {
+        assert!(check_limits(&with_metadata(2048), 1, 0, &LIMITS).is_ok());
+        assert_eq!(check_limits(&with_metadata(2049), 1, 0, &LIMITS).unwrap_err().code(), &Code::MetadataTooLarge);
+        let tight = BackendLimits { metadata: 2048, ..LIMITS };
+        assert!(check_limits(&with_metadata(1000), 1, 0, &tight).is_ok());
+        let error = check_limits(&with_metadata(2000), 1, 0, &tight).unwrap_err();
+        assert!(error.message().contains("proxy's own entry"), "{error}");
+    }
+
+    #[test]
+    fn an_upload_that_only_its_ciphertext_makes_too_large_is_told_so() {
+        let none = HeaderMap::new();
+        assert!(check_limits(&none, 1 << 30, 0, &LIMITS).is_ok());
+        let sealed = check_limits(&none, PUT_LIMIT, 0, &LIMITS).unwrap_err();
+        assert!(sealed.message().starts_with("Encrypted"), "{sealed}");
+        let plain = check_limits(&none, PUT_LIMIT + 1, 0, &LIMITS).unwrap_err();
+        assert_eq!(plain.code(), &Code::EntityTooLarge);
+    }
+}

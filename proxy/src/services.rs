@@ -1,0 +1,106 @@
+//! Everything that handlers share, made once at start and given to each by reference.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::auth::CredentialStore;
+use crate::backend::{Backend, Backends};
+use crate::body::BufferBudget;
+use crate::config::Config;
+use crate::error::Result;
+use crate::info::InfoCache;
+use crate::keys::Keyring;
+use crate::metrics::Metrics;
+
+/// Between two looks at a backend that is not ready yet: short enough for a compose file that starts all at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// ... and no longer than this, so that a recovery is seen.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The shared parts of a running proxy.
+pub struct Services {
+    /// What `config.yaml` says.
+    pub config: Arc<Config>,
+    /// Who may come in.
+    pub credentials: CredentialStore,
+    /// Storage behind us.
+    pub backends: Backends,
+    /// Keys.
+    pub keyring: Arc<Keyring>,
+    /// What is known of objects.
+    pub info: InfoCache,
+    /// Memory for uploads that are verified whole.
+    pub budget: BufferBudget,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Requests being served.
+    pub in_flight: InFlight,
+}
+
+impl Services {
+    /// Builds all parts. Opens no connection: an unreachable backend or key service is found by [`Self::start`] and
+    /// shown by `/ready`.
+    pub fn new(config: Arc<Config>) -> Result<Self> {
+        let keyring = Keyring::from_config(&config.keys)?;
+        Self::with_keyring(config, keyring)
+    }
+
+    /// The same with a given keyring (tests, the demo).
+    pub fn with_keyring(config: Arc<Config>, keyring: Arc<Keyring>) -> Result<Self> {
+        Ok(Self {
+            credentials: CredentialStore::from_config(&config),
+            backends: Backends::from_config(&config)?,
+            keyring,
+            info: InfoCache::new(),
+            budget: BufferBudget::new(config.limits.buffers),
+            metrics: Metrics::new(),
+            in_flight: InFlight::default(),
+            config,
+        })
+    }
+
+    /// Brings up what needs the network: backend profiles, system areas, the default key. Retries until all are
+    /// there, so that the proxy may start before its neighbours.
+    pub async fn start(&self) {
+        let backends = futures_util::future::join_all(self.backends.iter().map(prepare));
+        tokio::join!(backends, self.keyring.start());
+        tracing::info!("backends and keys are ready");
+    }
+}
+
+/// Measures one backend, however long it takes to come up.
+async fn prepare(backend: &Backend) {
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = backend.prepare().await {
+        tracing::warn!(backend = backend.name(), %error, "backend is not ready, trying again in {pause:?}");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Counts requests, so that a shutdown can wait for them.
+#[derive(Debug, Default)]
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    /// Counts one request until the guard is dropped.
+    pub fn enter(&self) -> InFlightGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        InFlightGuard(self.0.clone())
+    }
+
+    /// Requests being served now.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One request that is being served.
+pub struct InFlightGuard(Arc<AtomicUsize>);
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,146 @@
+//! The real proxy in process, in front of the embedded store, with a local key service: what the pipeline tests use.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+pub mod client;
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+pub use client::{Answer, Call, Client};
+use kms_client::KeyService;
+use kms_client::local::LocalKeys;
+use s3cloak::config::{Config, Surroundings, parse};
+use s3cloak::demo::store::{self, Handle, StoreConfig};
+use s3cloak::gateway::{S3App, serve_on};
+use s3cloak::keys::Keyring;
+use s3cloak::services::Services;
+
+pub const BUCKET: &str = "photos";
+
+/// A running proxy and everything behind it.
+pub struct Stack {
+    pub proxy: Client,
+    pub backend: Client,
+    pub store: Handle,
+    pub services: Arc<Services>,
+    _folder: tempfile::TempDir,
+}
+
+/// What a test may want otherwise.
+#[derive(Default)]
+pub struct Options {
+    /// YAML under `buckets:`; the default rule with `etag: md5` otherwise.
+    pub buckets: Option<&'static str>,
+    /// Further top-level YAML.
+    pub more: &'static str,
+    /// Changes the store's configuration.
+    pub store: Option<fn(&mut StoreConfig)>,
+    /// Backend YAML beside endpoint, region and keys.
+    pub backend: &'static str,
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let mut store_config = StoreConfig::memory("backend", "backend-secret");
+        store_config.journal = true;
+        if let Some(change) = options.store {
+            change(&mut store_config);
+        }
+        let store = store::serve(TcpListener::bind("127.0.0.1:0").unwrap(), store_config).unwrap();
+        store.create_bucket(BUCKET).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let yaml = format!(
+            "listen:\n  - address: {address}\n\
+             backends:\n  default:\n    endpoint: {}\n    region: us-east-1\n    access_key: backend\n    \
+             secret_key: backend-secret\n    system: {{ bucket: s3cloak-system }}\n{}\n\
+             keys:\n  services:\n    main: {{ type: local, path: {} }}\n  default_key: test-key\n\
+             credentials:\n  - access_key: client\n    secret_key: client-secret\n    \
+             allow: [{{ buckets: [\"*\"], actions: [read, write, admin], keys: [\"*\"] }}]\n\
+             buckets:\n{}\n{}\n",
+            store.endpoint(),
+            options.backend,
+            folder.path().join("keys").display(),
+            options.buckets.unwrap_or("  \"*\": { backend: default, etag: md5 }"),
+            options.more,
+        );
+        let config: Arc<Config> = Arc::new(config(&yaml));
+        let keys = LocalKeys::open(folder.path().join("keys")).unwrap();
+        keys.create(&kms_client::KeyName::new("test-key").unwrap()).await.unwrap();
+        let services: BTreeMap<String, Arc<dyn KeyService>> =
+            [("main".to_owned(), Arc::new(keys) as Arc<dyn KeyService>)].into();
+        let keyring = Keyring::new(services, &config.keys);
+        let services = Arc::new(Services::with_keyring(config.clone(), keyring).unwrap());
+        services.start().await;
+        let app = S3App::new(services.clone(), &config.listen[0]);
+        tokio::spawn(serve_on(listener, app));
+        store.journal().take();
+        let client = |address, access: &str, secret: &str| Client {
+            address,
+            access_key: access.to_owned(),
+            secret_key: secret.to_owned(),
+        };
+        Self {
+            proxy: client(address, "client", "client-secret"),
+            backend: client(store.address(), "backend", "backend-secret"),
+            store,
+            services,
+            _folder: folder,
+        }
+    }
+
+    /// Stores an object through the proxy.
+    pub async fn put(&self, key: &str, body: &[u8]) -> Answer {
+        let answer = self.proxy.send(Call::new("PUT", format!("/{BUCKET}/{key}")).body(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    }
+
+    pub async fn get(&self, key: &str) -> Answer {
+        self.proxy.send(Call::new("GET", format!("/{BUCKET}/{key}"))).await
+    }
+
+    pub async fn get_range(&self, key: &str, range: &str) -> Answer {
+        self.proxy.send(Call::new("GET", format!("/{BUCKET}/{key}")).header("range", range)).await
+    }
+
+    pub async fn head(&self, key: &str) -> Answer {
+        self.proxy.send(Call::new("HEAD", format!("/{BUCKET}/{key}"))).await
+    }
+}
+
+fn config(yaml: &str) -> Config {
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    parse(yaml, "test.yaml", &around).unwrap_or_else(|faults| panic!("{faults}\n{yaml}"))
+}
+
+/// Bytes that repeat nowhere within 16, the same for a seed.
+pub fn random(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+pub fn md5_hex(data: &[u8]) -> String {
+    use md5::Digest;
+    hex::encode(md5::Md5::digest(data))
+}
+
+/// Whether `plain` and `stored` share any run of 16 bytes.
+pub fn shares_a_run(plain: &[u8], stored: &[u8]) -> bool {
+    let runs: std::collections::HashSet<&[u8]> = plain.windows(16).collect();
+    stored.windows(16).any(|w| runs.contains(w))
+}
