@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
         Ok((outcome, after.zip(before).map(|(after, before)| after - before)))
     }
 
-    fn add(&mut self, at: usize, title: &str, digits: usize, value: f64) {
+    fn add(&mut self, at: usize, title: &str, digits: usize, value: Option<f64>) {
         self.samples.add(title, digits, self.targets[at].kind, value);
     }
 
@@ -153,10 +153,8 @@ impl<'a> Run<'a> {
                     self.load(at, Work::Stream { verb, key: "large".to_owned(), size, count })?;
                 let gigabytes = outcome.bytes as f64 / 1e9;
                 let verb = title(verb);
-                self.add(at, &format!("{verb} {name}, GB/s"), 2, gigabytes / outcome.seconds);
-                if let Some(cpu) = cpu {
-                    self.add(at, &format!("{verb} {name}, CPU s/GB"), 2, cpu / gigabytes);
-                }
+                self.add(at, &format!("{verb} {name}, GB/s"), 2, Some(gigabytes / outcome.seconds));
+                self.add(at, &format!("{verb} {name}, CPU s/GB"), 2, cpu.map(|cpu| cpu / gigabytes));
             }
         }
         // The ranged reads and the slow readers take 64 MiB.
@@ -180,14 +178,13 @@ impl<'a> Run<'a> {
                     Some(_) => format!("GET 64 KiB range, c={connections}"),
                 };
                 let requests = outcome.requests as f64;
-                self.add(at, &format!("{what}, requests/s"), 0, requests / outcome.seconds);
-                self.add(at, &format!("{what}, p50 µs"), 0, outcome.p50_micros);
-                self.add(at, &format!("{what}, p99 µs"), 0, outcome.p99_micros);
-                if let Some(cpu) = cpu {
-                    // The requests that warm up cost CPU time too, but are not counted.
-                    let warm = (connections + keys) as f64;
-                    self.add(at, &format!("{what}, CPU µs/request"), 1, cpu * 1e6 / (requests + warm));
-                }
+                self.add(at, &format!("{what}, requests/s"), 0, Some(requests / outcome.seconds));
+                self.add(at, &format!("{what}, p50 µs"), 0, Some(outcome.p50_micros));
+                self.add(at, &format!("{what}, p99 µs"), 0, Some(outcome.p99_micros));
+                // The requests that warm up cost CPU time too, but are not counted.
+                let warm = (connections + keys) as f64;
+                let each = cpu.map(|cpu| cpu * 1e6 / (requests + warm));
+                self.add(at, &format!("{what}, CPU µs/request"), 1, each);
             }
         }
         Ok(())
@@ -200,10 +197,8 @@ impl<'a> Run<'a> {
             }
             for heat in ["cold", "warm"] {
                 let (outcome, cpu) = self.load(at, Work::List { prefix: prefix.to_owned(), expected })?;
-                self.add(at, &format!("list {name} keys {heat}, ms"), 1, outcome.seconds * 1e3);
-                if let Some(cpu) = cpu {
-                    self.add(at, &format!("list {name} keys {heat}, CPU ms"), 0, cpu * 1e3);
-                }
+                self.add(at, &format!("list {name} keys {heat}, ms"), 1, Some(outcome.seconds * 1e3));
+                self.add(at, &format!("list {name} keys {heat}, CPU ms"), 0, cpu.map(|cpu| cpu * 1e3));
             }
         }
         Ok(())
@@ -223,9 +218,8 @@ impl<'a> Run<'a> {
                 Verb::Put => format!("peak memory, {CROWD} PUTs of {} MiB, MiB", size / MIB),
                 Verb::Get => format!("peak memory, {CROWD} slow GETs of 64 MiB, MiB"),
             };
-            if let Some(peak) = self.targets[at].process().map(|process| process.peak_memory()).transpose()? {
-                self.add(at, &what, 0, peak);
-            }
+            let peak = self.targets[at].process().map(|process| process.peak_memory()).transpose()?;
+            self.add(at, &what, 0, peak);
         }
         Ok(())
     }

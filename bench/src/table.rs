@@ -19,13 +19,13 @@ struct Row {
 }
 
 impl Samples {
-    /// Adds a sample; `digits` behind the point are shown.
-    pub(crate) fn add(&mut self, title: &str, digits: usize, kind: Kind, value: f64) {
+    /// Adds a sample, if there is one, to a row that is made where it is new; `digits` behind the point are shown.
+    pub(crate) fn add(&mut self, title: &str, digits: usize, kind: Kind, value: Option<f64>) {
         let at = self.rows.iter().position(|row| row.title == title).unwrap_or_else(|| {
             self.rows.push(Row { title: title.to_owned(), digits, samples: BTreeMap::new() });
             self.rows.len() - 1
         });
-        self.rows[at].samples.entry(kind).or_default().push(value);
+        self.rows[at].samples.entry(kind).or_default().extend(value);
     }
 
     /// The median of a cell.
@@ -109,17 +109,19 @@ mod tests {
     fn cells_are_medians_and_ratios_are_of_them() {
         let mut samples = Samples::default();
         for value in [3.0, 1.0, 100.0] {
-            samples.add("GET", 1, Kind::Opaque, value);
+            samples.add("GET", 1, Kind::Opaque, Some(value));
         }
-        samples.add("GET", 1, Kind::Nginx, 2.0);
-        samples.add("GET", 1, Kind::Nginx, 4.0);
-        samples.add("only", 0, Kind::Direct, 7.0);
+        samples.add("GET", 1, Kind::Nginx, Some(2.0));
+        samples.add("GET", 1, Kind::Nginx, Some(4.0));
+        samples.add("only", 0, Kind::Direct, Some(7.0));
+        samples.add("empty", 0, Kind::Direct, None);
         assert_eq!(samples.median("GET", Kind::Opaque), Some(3.0));
         assert_eq!(samples.ratio("GET", Kind::Opaque, Kind::Nginx), Some(1.0));
         assert_eq!(samples.ratio("GET", Kind::Opaque, Kind::Bare), None);
         assert_eq!(samples.median("none", Kind::Opaque), None);
         let table = samples.table();
         assert!(table.contains("\n| GET | | 3.0 | | 3.0 | | | 1.00 | | |\n"), "{table}");
+        assert!(table.ends_with("\n| empty | | | | | | | | | |\n"), "{table}");
         assert!(table.contains("\n| only | 7 | | | | | | | | |\n"), "{table}");
     }
 }
