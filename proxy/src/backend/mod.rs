@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Extensions, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{Extensions, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as PoolError};
@@ -256,7 +257,7 @@ impl Backend {
         body: &Bytes,
         payload: PayloadHash,
     ) -> Result<Response> {
-        let mut request = self.sign(who, out, region, payload)?.into_request(Full::new(body.clone()));
+        let mut request = whole(self.sign(who, out, region, payload)?, body);
         let connection = capture_connection(&mut request);
         let idle = self.0.config.timeouts.idle;
         let error = match self.within_head_deadline(self.0.pool.request(request)).await? {
@@ -295,7 +296,7 @@ impl Backend {
             .pool_max_idle_per_host(0)
             .set_host(false)
             .build::<_, Full<Bytes>>(self.0.connector.clone());
-        let request = self.sign(who, out, region, payload)?.into_request(Full::new(body.clone()));
+        let request = whole(self.sign(who, out, region, payload)?, body);
         let answer =
             self.within_head_deadline(fresh.request(request)).await?.map_err(|e| self.unreachable(&e))?;
         let (head, incoming) = answer.into_parts();
@@ -395,6 +396,15 @@ fn unreachable(backend: &str, connecting: bool, error: &(dyn std::error::Error +
         )
     }
     .because(cause)
+}
+
+/// A request with its whole body. S3 wants to hear the length of an upload of nothing, which hyper leaves out.
+fn whole(request: SignedRequest, body: &Bytes) -> Request<Full<Bytes>> {
+    let mut request = request.into_request(Full::new(body.clone()));
+    if body.is_empty() && matches!(*request.method(), Method::PUT | Method::POST) {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    request
 }
 
 /// An error with its sources, on one line.

@@ -1,6 +1,7 @@
 //! `key`: external keys, through the configured key services. Data keys are made by the proxy itself.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -25,8 +26,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
+    /// The configuration that names the key services
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "config.yaml")]
+    config: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,7 +68,7 @@ enum Command {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
+    let config = ConfigFile { config: arguments.config.clone() }.load()?;
     let keyring = Keyring::from_config(&config.keys)?;
     block_on(async {
         match &arguments.command {

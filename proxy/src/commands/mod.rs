@@ -57,7 +57,7 @@ enum Command {
 #[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration; config.yaml at the top of the repository is an annotated example
-    #[arg(long, short, global = true, value_name = "FILE", default_value = "config.yaml")]
+    #[arg(long, short, value_name = "FILE", default_value = "config.yaml")]
     config: PathBuf,
 }
 

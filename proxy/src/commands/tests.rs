@@ -108,6 +108,7 @@ fn keys_are_made_listed_checked_and_deleted() {
     let file = configuration(folder.path(), "http://127.0.0.1:1");
     let key = |arguments: &[&str]| typed(&[&["key", "--config", file.to_str().unwrap()], arguments].concat());
     assert_eq!(key(&["list"]).unwrap(), "");
+    assert_eq!(typed(&["key", "list", "--config", file.to_str().unwrap()]).unwrap(), "");
     assert_eq!(key(&["create", "first"]).unwrap(), "made main/first\n");
     assert_eq!(key(&["create", "mine"]).unwrap(), "made main/second\n");
     assert_eq!(key(&["create", "main/third"]).unwrap(), "made main/third\n");

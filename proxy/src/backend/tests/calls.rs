@@ -52,6 +52,17 @@ async fn a_body_goes_with_its_hash_and_length() {
 }
 
 #[tokio::test]
+async fn an_upload_of_nothing_tells_its_length_and_a_read_does_not() {
+    let server = Server::always(200, "", "").await;
+    let backend = backend(server.address);
+    backend.call(&Caller::Own, put(), Bytes::new()).await.unwrap();
+    backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen[0].header("content-length"), Some("0"));
+    assert_eq!(seen[1].header("content-length"), None);
+}
+
+#[tokio::test]
 async fn answers_in_any_split_and_after_an_interim_one() {
     let server = Server::start(|mut peer| async move {
         peer.request().await;
