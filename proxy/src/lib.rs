@@ -18,6 +18,8 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(test)]
+mod documents_tests;
 pub mod error;
 pub mod exchange;
 pub mod gateway;

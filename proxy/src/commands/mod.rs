@@ -2,15 +2,18 @@
 
 mod check_backend;
 mod check_config;
+#[cfg(feature = "demo")]
+mod demo;
 mod inspect;
 mod key;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::error::Error;
@@ -44,6 +47,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the proxy; the same as no command at all
+    Serve(ConfigFile),
+    /// Try it out: storage, keys and proxy in one process
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
     /// Tell everything that is wrong with a configuration, with line and remedy
     CheckConfig(ConfigFile),
     /// Find out what a backend can do, and whether the proxy can use it
@@ -113,7 +121,10 @@ where
 
 fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match cli.command {
-        None => Err(Failure::Usage(Cli::command().render_help().to_string())),
+        None => serve::run(&cli.config),
+        Some(Command::Serve(file)) => serve::run(&file),
+        #[cfg(feature = "demo")]
+        Some(Command::Demo(arguments)) => demo::run(&arguments, out),
         Some(Command::CheckConfig(file)) => check_config::run(&file, out),
         Some(Command::CheckBackend(arguments)) => check_backend::run(&arguments, out),
         Some(Command::Key(arguments)) => key::run(&arguments, out),

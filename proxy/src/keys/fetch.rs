@@ -43,11 +43,12 @@ impl Inner {
         if *error == KeyError::NotFound {
             self.cache.put_missing(external.clone()).await;
         }
+        let worked = self.with_external_if_known(external, |known| known.worked).unwrap_or(false);
         let verdict = self.with_external_if_known(external, |known| known.failed(Instant::now(), error));
         if let Some(Verdict::Drop(why)) = verdict {
             tracing::error!(alert = true, key = %external, why, "dropped every data key of this key");
             self.drop_keys(external).await;
-        } else if !error.is_unreachable() && verdict.is_some() {
+        } else if !error.is_unreachable() && worked {
             tracing::error!(alert = true, key = %external, %error, "a key that worked before does not");
         } else {
             tracing::warn!(key = %external, %error, "the key service failed on a key");
