@@ -1,6 +1,7 @@
 //! Processes of a run: started, found ready, measured through /proc, and ended with the value that holds them.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,6 +39,31 @@ impl Process {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(process)
+    }
+
+    /// Waits until a server answers `GET /ready` at this address with 200: it may have more to do than to listen.
+    pub(crate) fn wait_until_ready(&mut self, admin: SocketAddr) -> Result<(), Failure> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(admin)?;
+            stream.write_all(b"GET /ready HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        loop {
+            let answer = ask().unwrap_or_else(|error| error.to_string());
+            if answer.starts_with("HTTP/1.1 200 ") {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("ended before it was ready: {status}").into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not ready at {admin}: {answer}").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The process and what it forked (nginx works in children).

@@ -121,7 +121,7 @@ impl Target {
         if self.kind == Kind::Direct {
             return Ok(());
         }
-        let address = free_address()?;
+        let (address, admin) = (free_address()?, free_address()?);
         let command = match self.kind {
             Kind::Direct => return Ok(()),
             Kind::Nginx => self.nginx(address, &backend.endpoint.address)?,
@@ -130,9 +130,13 @@ impl Target {
                 command.args(["bare", &address.to_string(), &backend.address()?.to_string()]);
                 command
             }
-            Kind::Opaque | Kind::Md5 => self.s3cloak(address, &backend.endpoint, options)?,
+            Kind::Opaque | Kind::Md5 => self.s3cloak(address, admin, &backend.endpoint, options)?,
         };
-        self.process = Some(Process::start(command, address)?);
+        let mut process = Process::start(command, address)?;
+        if self.kind.encrypts() {
+            process.wait_until_ready(admin)?;
+        }
+        self.process = Some(process);
         self.endpoint.address = address.to_string();
         if self.kind.encrypts() {
             self.endpoint.access_key = CLIENT.0.to_owned();
@@ -202,12 +206,13 @@ http {{
     fn s3cloak(
         &self,
         listen: SocketAddr,
+        admin: SocketAddr,
         backend: &Endpoint,
         options: &RunOptions,
     ) -> Result<Command, Failure> {
         let etag = self.kind.name();
         let keys = self.folder.with_file_name("keys");
-        let (keys, admin) = (keys.display(), free_address()?);
+        let keys = keys.display();
         let Endpoint { address, access_key, secret_key } = backend;
         let (client, secret) = CLIENT;
         let yaml = format!(
@@ -233,6 +238,7 @@ credentials:
     allow: [{{ buckets: [\"*\"], actions: [read, write, admin] }}]
 buckets:
   \"*\": {{ backend: default, sse: AES256, etag: {etag}, unencrypted_objects: reject, listing: lookup }}
+log: {{ filter: error }}
 "
         );
         let file = self.folder.join("config.yaml");
