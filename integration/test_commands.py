@@ -82,7 +82,7 @@ def test_key_commands(tmp_path, file):
     path = file(config("http://127.0.0.1:9", {**kes.config(), "create_missing": False}, 18999))
     run("key", "create", "made-here", "--config", path)
     run("key", "create", "made-here", "--config", path, code=1)
-    run("key", "create", "no such name!", "--config", path, code=1)
+    run("key", "create", "no such name!", "--config", path, code=64)
     assert "made-here" in run("key", "list", "--config", path).split()
     run("key", "status", "made-here", "--config", path)
     run("key", "status", "never-made", "--config", path, code=1)
