@@ -80,7 +80,7 @@ def test_unsigned_amz_headers(stack, bucket, there):
     """What is not covered by the signature could be anybody's."""
     for name, value in (("x-amz-meta-extra", "1"), ("x-amz-acl", "public-read"), ("x-amz-security-token", "x")):
         answer = stack.request("PUT", bucket, f"{there}-unsigned", unsigned_headers={name: value}).send()
-        assert answer.status == 403, (name, answer)
+        assert answer.status in (400, 403), (name, answer)
     assert stack.request("GET", bucket, f"{there}-unsigned").send().status == 404
 
 
@@ -135,7 +135,10 @@ def test_metadata_beyond_2_kib(stack, bucket, prefix):
     answer = stack.request("PUT", bucket, f"{prefix}object", body=b"x", headers={"x-amz-meta-big": "v" * 2100}).send()
     assert (answer.status, answer.code) == (400, "MetadataTooLarge")
     assert stack.request("GET", bucket, f"{prefix}object").send().status == 404
+    # A storage with S3's own limit of 2 KiB has to take the envelope, too; the error says how much that is.
     answer = stack.request("PUT", bucket, f"{prefix}object", body=b"x", headers={"x-amz-meta-big": "v" * 1900}).send()
+    assert (answer.status, answer.code) == (400, "MetadataTooLarge") and b"limits.metadata" in answer.body
+    answer = stack.request("PUT", bucket, f"{prefix}object", body=b"x", headers={"x-amz-meta-big": "v" * 1300}).send()
     assert answer.status == 200
 
 

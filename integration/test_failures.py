@@ -260,11 +260,11 @@ class TestStorage:
 
 class TestProcess:
     def test_request_id_is_in_the_log(self, proxy):
-        """The id in the client's answer finds the line in the log, for good answers and for bad."""
+        """The id in the client's answer finds the line in the log that says what was wrong."""
         for request, expected in (
             (Request(proxy.endpoint, "GET", path_of(BUCKET, "none"), CLIENT), 404),
             (Request(proxy.endpoint, "GET", path_of(BUCKET, "none"), CLIENT, bend_signature=True), 403),
-            (Request(proxy.endpoint, "PUT", path_of(BUCKET, "logged"), CLIENT, body=b"x"), 200),
+            (Request(proxy.endpoint, "PUT", path_of(BUCKET, "logged"), CLIENT, body=b"x", payload="ab" * 32), 400),
         ):
             answer = request.send()
             assert answer.status == expected

@@ -96,7 +96,7 @@ def test_bytes_that_are_not_utf8_are_refused_or_kept(stack, bucket):
     if put.status == 200:
         assert got.body == b"raw bytes"
     else:
-        assert 400 <= put.status <= 501 and got.status >= 400
+        assert put.status >= 400 and got.status >= 400
 
 
 @pytest.mark.parametrize("key", ["with space+plus", "a//b", "():=!,@;$*'&", "ünï/日本", "100%", "a/../b"])

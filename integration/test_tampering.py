@@ -62,7 +62,7 @@ def read(stack, bucket, key, spec=None) -> Answer | None:
 def assert_closed(answer: Answer | None, truth: bytes) -> None:
     """Refused, or broken off within the truth."""
     if answer is None or answer.status >= 400:
-        assert answer is None or not any(truth[i : i + 16] in answer.body for i in (0, 100, len(truth) - 16))
+        assert answer is None or (truth[:10] not in answer.body and truth[-10:] not in answer.body)
         return
     assert not answer.whole, f"a whole answer of {len(answer.body)} bytes with status {answer.status}"
     assert truth.startswith(answer.body)
@@ -116,7 +116,7 @@ ENVELOPE_LIES = {
         s.new.body, {k: v[:60] + ("A" if v[60] != "A" else "B") + v[61:] for k, v in s.new.metadata.items()},
     ),
     "envelope that is none": lambda s: (s.new.body, {"s3cloak": "none"}),
-    "an endless envelope": lambda s: (s.new.body, {"s3cloak": "A" * 3000}),
+    "an overlong envelope": lambda s: (s.new.body, {"s3cloak": "A" * 2040}),
     "plaintext under the envelope": lambda s: (s.plain, None),
     "plaintext without envelope": lambda s: (s.plain, {}),
 }

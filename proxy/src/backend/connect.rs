@@ -58,9 +58,11 @@ impl Connector {
         Ok(Self { inner, deadline: config.timeouts.connect })
     }
 
-    /// One connection, TLS done.
+    /// One connection, TLS done, for an upload: where the other side stops taking bytes, its answer is still read.
     pub(super) async fn dial(&self, uri: &Uri) -> Result<Stream, BoxError> {
-        self.clone().call(uri.clone()).await
+        let mut stream = self.clone().call(uri.clone()).await?;
+        stream.deaf = Some(Deaf::default());
+        Ok(stream)
     }
 }
 
@@ -106,7 +108,7 @@ impl Service<Uri> for Connector {
             let io = tokio::time::timeout(deadline, connecting).await.map_err(|_| {
                 io::Error::new(io::ErrorKind::TimedOut, "no connection within timeouts.connect")
             })??;
-            Ok(Stream { io, used: Used::default() })
+            Ok(Stream { io, used: Used::default(), deaf: None })
         })
     }
 }
@@ -125,10 +127,54 @@ impl Used {
     }
 }
 
+/// Whether the other side has stopped taking bytes. A server that refuses an upload early answers and closes, and the
+/// reset that meets our next bytes would hide that answer; so from then on bytes are dropped and only its word counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deaf(Arc<AtomicBool>);
+
+impl Deaf {
+    /// Bytes were dropped, so no success can be true.
+    pub(super) fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The outcome of a write, or `done` in place of a failure that says that the other side has closed.
+    fn hear<T>(&self, outcome: Poll<io::Result<T>>, done: T) -> Poll<io::Result<T>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match outcome {
+            Poll::Ready(Err(e)) if matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) => {
+                self.0.store(true, Ordering::Relaxed);
+                Poll::Ready(Ok(done))
+            }
+            other => other,
+        }
+    }
+}
+
 /// A connection to a backend, plain or TLS.
 pub(super) struct Stream {
     io: MaybeHttpsStream<TokioIo<TcpStream>>,
     used: Used,
+    deaf: Option<Deaf>,
+}
+
+impl Stream {
+    /// Of an upload's connection: whether the other side has stopped taking bytes.
+    pub(super) fn deaf(&self) -> Deaf {
+        self.deaf.clone().unwrap_or_default()
+    }
+
+    fn write<T>(
+        &mut self,
+        done: T,
+        write: impl FnOnce(Pin<&mut MaybeHttpsStream<TokioIo<TcpStream>>>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &self.deaf {
+            Some(deaf) if deaf.is() => Poll::Ready(Ok(done)),
+            Some(deaf) => deaf.hear(write(Pin::new(&mut self.io)), done),
+            None => write(Pin::new(&mut self.io)),
+        }
+    }
 }
 
 impl Connection for Stream {
@@ -149,15 +195,15 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.write(buf.len(), |io| io.poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.write((), |io| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.write((), |io| io.poll_shutdown(cx))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -169,6 +215,6 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        self.write(bufs.iter().map(|buf| buf.len()).sum(), |io| io.poll_write_vectored(cx, bufs))
     }
 }

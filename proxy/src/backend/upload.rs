@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
+use super::connect::Deaf;
 use super::framing::{Framer, Framing, Piece};
 use super::response::{Body, Carrier, Response};
 use super::{Backend, Caller, Outgoing, Verdict, describe, unreachable};
@@ -59,6 +60,7 @@ struct Open {
     pieces: mpsc::Sender<Piece>,
     framer: Framer,
     drained: Arc<AtomicBool>,
+    deaf: Deaf,
     region: String,
 }
 
@@ -118,7 +120,7 @@ impl Upload {
     /// An answer at the end: a success counts if every byte of the body was on its way before it came.
     async fn conclude(&mut self, answer: Answer) -> Result<Response> {
         let State::Open(open) = &self.state else { return Err(over()) };
-        let drained = open.drained.load(Ordering::Relaxed);
+        let drained = open.drained.load(Ordering::Relaxed) && !open.deaf.is();
         let response = self.receive(answer).await?;
         if response.is_success() && !drained { Err(premature(self.backend.name())) } else { Ok(response) }
     }
@@ -161,6 +163,7 @@ impl Upload {
         };
         let stream = backend.connector.dial(request.uri()).await;
         let stream = stream.map_err(|e| unreachable(&backend.name, true, e.as_ref()))?;
+        let deaf = stream.deaf();
         let handshake = http1::handshake(stream).await;
         let (mut sender, connection) = handshake.map_err(|e| unreachable(&backend.name, true, &e))?;
         let (pieces, queue) = mpsc::channel(PIECES);
@@ -179,6 +182,7 @@ impl Upload {
             pieces,
             framer: Framer::new(self.framing, self.sealed_len, signatures),
             drained,
+            deaf,
             region,
         })
     }
