@@ -97,7 +97,7 @@ impl Metrics {
             ),
             backend_seconds: histograms(
                 "s3cloak_backend_seconds",
-                "Time until a backend's response head, by backend and outcome: ok, refused, failed.",
+                "Time until a backend's answer (of an upload: from its last byte), by backend and outcome: ok, refused, failed.",
                 &["backend", "outcome"],
             ),
             registry,
@@ -133,15 +133,9 @@ impl Metrics {
         self.tampered.inc();
     }
 
-    /// A backend answered with `status`, or did not (`None`).
-    pub fn backend(&self, backend: &str, status: Option<http::StatusCode>, elapsed: Duration) {
-        let outcome = match status {
-            None => "failed",
-            Some(status) if status.is_server_error() => "failed",
-            Some(status) if status.is_client_error() => "refused",
-            Some(_) => "ok",
-        };
-        self.backend_seconds.with_label_values(&[backend, outcome]).observe(elapsed.as_secs_f64());
+    /// For backends to report their answers to.
+    pub fn backend_latency(&self) -> BackendLatency {
+        BackendLatency(self.backend_seconds.clone())
     }
 
     /// Prometheus' text format; `readings` are values that others keep.
@@ -155,6 +149,23 @@ impl Metrics {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {}\n{name} {value}\n", kind.as_str());
         }
         text
+    }
+}
+
+/// How long backends take to answer.
+#[derive(Clone)]
+pub struct BackendLatency(HistogramVec);
+
+impl BackendLatency {
+    /// A backend answered with `status`, or did not (`None`).
+    pub fn observe(&self, backend: &str, status: Option<http::StatusCode>, elapsed: Duration) {
+        let outcome = match status {
+            None => "failed",
+            Some(status) if status.is_server_error() => "failed",
+            Some(status) if status.is_client_error() => "refused",
+            Some(_) => "ok",
+        };
+        self.0.with_label_values(&[backend, outcome]).observe(elapsed.as_secs_f64());
     }
 }
 
@@ -221,8 +232,9 @@ mod tests {
             elapsed: Duration::from_millis(1),
         });
         metrics.auth_failure();
-        metrics.backend("default", Some(http::StatusCode::NOT_FOUND), Duration::from_millis(2));
-        metrics.backend("default", None, Duration::from_millis(2));
+        let backends = metrics.backend_latency();
+        backends.observe("default", Some(http::StatusCode::NOT_FOUND), Duration::from_millis(2));
+        backends.observe("default", None, Duration::from_millis(2));
         let text = metrics.render(&[Reading {
             name: "s3cloak_requests_in_flight",
             kind: Kind::Gauge,

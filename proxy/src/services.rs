@@ -48,13 +48,16 @@ impl Services {
 
     /// The same with a given keyring (tests, the demo).
     pub fn with_keyring(config: Arc<Config>, keyring: Arc<Keyring>) -> Result<Self> {
+        let metrics = Metrics::new();
+        let backends = Backends::from_config(&config)?;
+        backends.report_to(&metrics.backend_latency());
         Ok(Self {
             credentials: CredentialStore::from_config(&config),
-            backends: Backends::from_config(&config)?,
+            backends,
             keyring,
             info: InfoCache::new(),
             budget: BufferBudget::new(config.limits.buffers),
-            metrics: Metrics::new(),
+            metrics,
             in_flight: InFlight::default(),
             config,
         })

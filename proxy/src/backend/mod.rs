@@ -15,8 +15,8 @@ mod upload;
 mod xml;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -41,6 +41,7 @@ pub use upload::{Step, Upload};
 use crate::auth::sign::{PayloadHash, SignedRequest, Signer, anonymous};
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Result};
+use crate::metrics::BackendLatency;
 use crate::s3::name::BucketName;
 use connect::{Connector, Used};
 use failure::Document;
@@ -91,6 +92,14 @@ impl Backends {
         self.get(&config.buckets.rule(bucket).backend)
     }
 
+    /// Reports how long they take to answer from now on.
+    pub fn report_to(&self, latency: &BackendLatency) {
+        for backend in self.iter() {
+            // Set once, at start; a second time changes nothing.
+            let _ = backend.0.latency.set(latency.clone());
+        }
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Backend> {
         self.0.values()
@@ -114,6 +123,7 @@ struct Inner {
     regions: RwLock<HashMap<BucketName, String>>,
     system: OnceCell<system::Opened>,
     profile: OnceCell<Arc<Profile>>,
+    latency: OnceLock<BackendLatency>,
 }
 
 impl std::fmt::Debug for Backend {
@@ -151,6 +161,7 @@ impl Backend {
             regions: RwLock::default(),
             system: OnceCell::new(),
             profile: OnceCell::new(),
+            latency: OnceLock::new(),
             config,
         })))
     }
@@ -177,7 +188,17 @@ impl Backend {
     /// and complaints about the proxy's own credentials (503).
     pub async fn call(&self, who: &Caller, out: Outgoing, body: Bytes) -> Result<Response> {
         let payload = PayloadHash::of(&body);
-        self.call_with(who, out, body, payload).await
+        let began = Instant::now();
+        let answer = self.call_with(who, out, body, payload).await;
+        self.observed(began, &answer);
+        answer
+    }
+
+    /// Tells the metrics how long an answer took.
+    fn observed(&self, began: Instant, answer: &Result<Response>) {
+        if let Some(latency) = self.0.latency.get() {
+            latency.observe(self.name(), answer.as_ref().ok().map(|answer| answer.status), began.elapsed());
+        }
     }
 
     async fn call_with(

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -103,6 +104,13 @@ impl Upload {
 
     /// The last sealed bytes, the checksum and the end of the body, then the answer, whatever its status.
     pub async fn finish(mut self, last: Bytes) -> Result<Response> {
+        let began = Instant::now();
+        let answer = self.send_last(last).await;
+        self.backend.observed(began, &answer);
+        answer
+    }
+
+    async fn send_last(&mut self, last: Bytes) -> Result<Response> {
         let open = self.open().await?;
         let pieces = open.framer.push(last)?;
         if let Some(answer) = self.put(pieces).await? {

@@ -9,7 +9,8 @@ use crate::backend::{Backend, Backends, Profile};
 use crate::config::UploadFraming;
 
 const ABOUT: &str = "\
-Works on objects of its own in the system area, which is made if it is missing, and removes them.
+Works on objects of its own in the system area, which is made if it is missing, and removes
+them.
 
 Examples:
   s3cloak check-backend

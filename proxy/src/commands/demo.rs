@@ -33,8 +33,9 @@ Examples:
   s3cloak demo
   s3cloak demo --listen 0.0.0.0:9000 --access-key alice --secret-key \"$SECRET\"
 
-Nothing else has to be installed or running. What clients store lies encrypted in DIR/storage, keys lie in DIR/keys, and
-DIR/config.yaml lets the other commands look at it. Starting again with the same folder finds everything as it was.";
+Nothing else has to be installed or running. What clients store lies encrypted in DIR/storage,
+keys lie in DIR/keys, and DIR/config.yaml lets the other commands look at it. Starting again
+with the same folder finds everything as it was.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -25,10 +25,10 @@ const FAILED: u8 = 1;
 
 const EXAMPLES: &str = "\
 First steps:
-  s3cloak demo                              everything in one process, to try it out
-  s3cloak check-config --config config.yaml what is wrong with a configuration, all at once
-  s3cloak check-backend                     what the storage can do
-  s3cloak serve --config config.yaml        the proxy; `s3cloak` alone does the same with ./config.yaml
+  s3cloak demo             everything in one process, to try it out
+  s3cloak check-config     what is wrong with ./config.yaml, all at once
+  s3cloak check-backend    what the storage can do
+  s3cloak serve            the proxy; `s3cloak` alone does the same
 
 Exit status: 0 done, 1 failed, 64 wrong arguments or configuration.";
 

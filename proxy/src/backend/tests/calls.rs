@@ -63,6 +63,23 @@ async fn an_upload_of_nothing_tells_its_length_and_a_read_does_not() {
 }
 
 #[tokio::test]
+async fn answers_and_their_absence_are_counted() {
+    let server = Server::always(404, "", "").await;
+    let metrics = crate::metrics::Metrics::new();
+    let there = backend(server.address);
+    let nobody = backend("127.0.0.1:1".parse().unwrap());
+    for backend in [&there, &nobody] {
+        let _ = backend.0.latency.set(metrics.backend_latency());
+        let _ = backend.call(&Caller::Own, get(), Bytes::new()).await;
+    }
+    let shown = metrics.render(&[]);
+    for outcome in ["refused", "failed"] {
+        let line = format!("s3cloak_backend_seconds_count{{backend=\"test\",outcome=\"{outcome}\"}} 1");
+        assert!(shown.contains(&line), "{line} in\n{shown}");
+    }
+}
+
+#[tokio::test]
 async fn answers_in_any_split_and_after_an_interim_one() {
     let server = Server::start(|mut peer| async move {
         peer.request().await;
