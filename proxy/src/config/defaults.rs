@@ -78,7 +78,7 @@ mod tests {
     fn defaults_pass_the_checks_that_values_do() {
         assert!(kms_client::KeyName::new(DEFAULT_KEY).is_ok());
         assert!(crate::s3::name::BucketName::parse(SYSTEM_BUCKET.as_bytes()).is_ok());
-        assert!(BUFFER <= BUFFERS);
+        const { assert!(BUFFER <= BUFFERS) };
         assert!(RECHECK < IDLE && IDLE < ROTATE && OFFLINE_WRITES <= OFFLINE_READS);
     }
 }
