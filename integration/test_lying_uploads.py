@@ -190,10 +190,10 @@ def test_lie_is_refused_and_nothing_is_stored(stack, s3, behind, bucket, prefix,
 
 
 @pytest.mark.parametrize("size", [SMALL, STREAMED], ids=["small", "streamed"])
-def test_refused_upload_leaves_no_half_object_in_a_listing_of_uploads(stack, behind, bucket, prefix, size):
+def test_refused_upload_leaves_no_half_object_in_a_listing_of_uploads(stack, storage, raw, bucket, prefix, size):
     tell, _ = LIES["md5"]
     assert tell(stack.request("PUT", bucket, f"{prefix}object"), noise(size)).refused
-    assert not behind.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads")
+    assert not raw.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads")
 
 
 def test_connection_is_usable_after_a_refusal_of_a_small_body(stack, bucket, prefix):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness.data import noise
-from harness.wire import Answer, Broken
+from harness.wire import Answer, Broken, wait_for
 
 CHUNK = 65536 + 16
 FOOTER = 512
@@ -210,5 +210,5 @@ def test_the_faults_are_logged_as_alerts(stack, storage, bucket, sealed):
     answer = read(stack, bucket, s.key)
     assert answer is not None
     request_id = answer.headers["x-amz-request-id"]
-    lines = [line for line in stack.proxy.log().splitlines() if request_id in line]
-    assert lines and any("tampered" in line.lower() for line in lines)
+    lines = wait_for(lambda: [line for line in stack.proxy.log().splitlines() if request_id in line])
+    assert any("tampered" in line.lower() for line in lines)

@@ -1,6 +1,6 @@
 //! PutObject: plan, key, seal, store, answer (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
 
-use http::header::ETAG;
+use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_format::{EnvelopeHeader, Kind, Mode};
 
@@ -37,6 +37,8 @@ pub async fn put_object(
 
     let mut out = target.outgoing(Method::PUT);
     out.headers = write::backend_headers(&request.headers);
+    // S3's own default. Without it some backends would guess from the ciphertext.
+    out.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
     translate_conditions(services, &target, &request.headers, &mut out.headers).await?;
     let resolved = resolve_key(services, request, &route, &sse)?;
     let open = open_key(services, &target, &sse, &resolved).await?;
