@@ -142,11 +142,20 @@ pub struct Error {
     fields: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<String>,
+    lasting: bool,
 }
 
 impl Error {
     fn new(blame: Blame, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { blame, code, message: message.into(), fields: Vec::new(), headers: Vec::new(), cause: None }
+        Self {
+            blame,
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            headers: Vec::new(),
+            cause: None,
+            lasting: false,
+        }
     }
 
     /// The client's fault. The message says what to change.
@@ -205,6 +214,19 @@ impl Error {
         self
     }
 
+    /// Marks a server's error that the same request would get again, such as a key that is gone.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
+    /// Whether the same request would get the same answer until somebody acts: all that is the client's fault, stored
+    /// bytes that do not authenticate, and what was marked so.
+    pub fn is_lasting(&self) -> bool {
+        self.lasting || matches!(self.blame, Blame::Client | Blame::Tampered)
+    }
+
     /// Who has to act.
     pub fn blame(&self) -> Blame {
         self.blame
@@ -253,3 +275,28 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_told_from_what_passes() {
+        for lasting in [
+            Error::client(Code::NoSuchKey, ""),
+            Error::client(Code::InvalidObjectState, ""),
+            Error::tampered(""),
+            Error::keys(Code::ServiceUnavailable, "").lasting(),
+        ] {
+            assert!(lasting.is_lasting(), "{lasting}");
+        }
+        for passing in [
+            Error::backend(Code::SlowDown, ""),
+            Error::backend(Code::BadGateway, ""),
+            Error::keys(Code::ServiceUnavailable, ""),
+            Error::internal(""),
+        ] {
+            assert!(!passing.is_lasting(), "{passing}");
+        }
+    }
+}

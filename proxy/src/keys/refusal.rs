@@ -80,9 +80,11 @@ pub(super) fn refuse(key: &ResolvedKey, refusal: &Refusal, wanted: Wanted) -> Er
             "The encryption key cannot be used at the moment. Try again, and tell the operator if this lasts."
         }
     };
-    Error::keys(Code::ServiceUnavailable, message)
+    let told = Error::keys(Code::ServiceUnavailable, message)
         .header(RETRY_AFTER, HeaderValue::from_static("5"))
-        .because(format!("key {key}: {error}"))
+        .because(format!("key {key}: {error}"));
+    // One such object must not keep a whole listing from being shown.
+    if matches!(error, KeyError::NotFound | KeyError::Denied) { told.lasting() } else { told }
 }
 
 #[cfg(test)]
@@ -119,6 +121,15 @@ mod tests {
         }
         let away = KeyError::Unavailable { reason: "x".to_owned() };
         assert_eq!(told(away, Wanted::Write { ours: false }).0, 503);
+    }
+
+    #[test]
+    fn a_key_that_is_gone_lasts_and_one_out_of_reach_does_not() {
+        let key = ResolvedKey { service: "main".to_owned(), name: "k".parse().unwrap() };
+        let lasts = |error| refuse(&key, &Refusal::Key(error), Wanted::Read).is_lasting();
+        assert!(lasts(KeyError::NotFound) && lasts(KeyError::Denied) && lasts(KeyError::NotAuthentic));
+        assert!(!lasts(KeyError::Unavailable { reason: String::new() }));
+        assert!(!refuse(&key, &Refusal::Limited, Wanted::Read).is_lasting());
     }
 
     #[test]

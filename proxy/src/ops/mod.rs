@@ -14,8 +14,8 @@ use crate::config::BucketRule;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Outcome};
 use crate::info::Target;
-use crate::s3::name::{BucketName, ObjectKey};
 use crate::s3::S3Request;
+use crate::s3::name::{BucketName, ObjectKey};
 use crate::s3::operation::{Class, Operation};
 use crate::services::Services;
 
@@ -55,7 +55,14 @@ impl<'a> Route<'a> {
 
     /// One object there.
     pub fn target<'t>(&'t self, key: &'t ObjectKey, version: Option<&'t str>) -> Target<'t> {
-        Target { backend: self.backend, caller: &self.caller, rule: self.rule, bucket: self.bucket, key, version }
+        Target {
+            backend: self.backend,
+            caller: &self.caller,
+            rule: self.rule,
+            bucket: self.bucket,
+            key,
+            version,
+        }
     }
 }
 
@@ -75,7 +82,10 @@ pub async fn dispatch(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     request.operation.refuse()?;
-    if matches!(request.operation.class(), Class::Pass | Class::PassIfListed(_)) {
+    // A policy is passed on too, after a look into it.
+    if matches!(request.operation.class(), Class::Pass | Class::PassIfListed(_))
+        || request.operation == Operation::PutBucketPolicy
+    {
         return Box::pin(pass::pass(services, request, exchange)).await;
     }
     // Boxed, or the future of every request would be as large as that of the largest handler.

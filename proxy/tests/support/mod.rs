@@ -38,6 +38,10 @@ pub struct Options {
     pub store: Option<fn(&mut StoreConfig)>,
     /// Backend YAML beside endpoint, region and keys.
     pub backend: &'static str,
+    /// YAML inside the braces of `system:`; a bucket of its own otherwise.
+    pub system: Option<&'static str>,
+    /// YAML inside the braces of the client's one grant; everything otherwise.
+    pub allow: Option<&'static str>,
 }
 
 impl Stack {
@@ -60,14 +64,16 @@ impl Stack {
         let yaml = format!(
             "listen:\n  - address: {address}\n\
              backends:\n  default:\n    endpoint: {}\n    region: us-east-1\n    access_key: backend\n    \
-             secret_key: backend-secret\n    system: {{ bucket: s3cloak-system }}\n{}\n\
+             secret_key: backend-secret\n    system: {{ {} }}\n{}\n\
              keys:\n  services:\n    main: {{ type: local, path: {} }}\n  default_key: test-key\n\
              credentials:\n  - access_key: client\n    secret_key: client-secret\n    \
-             allow: [{{ buckets: [\"*\"], actions: [read, write, admin], keys: [\"*\"] }}]\n\
+             allow: [{{ {} }}]\n\
              buckets:\n{}\n{}\n",
             store.endpoint(),
+            options.system.unwrap_or("bucket: s3cloak-system"),
             options.backend,
             folder.path().join("keys").display(),
+            options.allow.unwrap_or("buckets: [\"*\"], actions: [read, write, admin], keys: [\"*\"]"),
             options.buckets.unwrap_or("  \"*\": { backend: default, etag: md5 }"),
             options.more,
         );

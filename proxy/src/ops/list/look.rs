@@ -1,12 +1,13 @@
 //! Looks objects of one page up: concurrently, bounded, within a deadline. A failure that may pass fails the page,
-//! since a wrong size or tag makes sync tools copy; one that lasts leaves the line to arithmetic.
+//! since a wrong size or tag makes sync tools copy; one that lasts (archived, deleted meanwhile, refused, tampered with,
+//! its key gone) leaves the line to arithmetic.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::error::{Blame, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::info::{self, Info, Need};
 use crate::ops::Route;
 use crate::s3::listing::{Entry, Listing};
@@ -77,7 +78,7 @@ async fn read(
             Ok(info) => return Ok(Some(info)),
             Err(error) => error,
         };
-        if is_lasting(&error) {
+        if error.is_lasting() {
             tracing::debug!(bucket = %route.bucket, %error, "an object is listed by arithmetic");
             return Ok(None);
         }
@@ -88,15 +89,6 @@ async fn read(
     }
 }
 
-/// Whether a retry would give the same: archived, deleted meanwhile, refused, tampered with, its key gone.
-fn is_lasting(error: &Error) -> bool {
-    match error.blame() {
-        Blame::Client | Blame::Tampered => true,
-        Blame::Keys => !error.code().status().is_server_error(),
-        Blame::Backend | Blame::Internal => false,
-    }
-}
-
 /// The page's failure.
 pub(super) fn slow_down(cause: &str) -> Error {
     Error::backend(
@@ -104,32 +96,4 @@ pub(super) fn slow_down(cause: &str) -> Error {
         "The objects of this page could not all be read just now. Please reduce your request rate and try again.",
     )
     .because(cause.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_told_apart() {
-        for lasting in [
-            Error::client(Code::NoSuchKey, ""),
-            Error::client(Code::AccessDenied, ""),
-            Error::client(Code::InvalidObjectState, ""),
-            Error::tampered(""),
-            Error::keys(Code::KmsNotFound, ""),
-        ] {
-            assert!(is_lasting(&lasting), "{lasting}");
-        }
-        for passing in [
-            Error::backend(Code::SlowDown, ""),
-            Error::backend(Code::BadGateway, ""),
-            Error::backend(Code::GatewayTimeout, ""),
-            Error::backend(Code::InternalError, ""),
-            Error::keys(Code::ServiceUnavailable, ""),
-            Error::internal(""),
-        ] {
-            assert!(!is_lasting(&passing), "{passing}");
-        }
-    }
 }
