@@ -84,7 +84,10 @@ impl Stack {
             [("main".to_owned(), Arc::new(keys) as Arc<dyn KeyService>)].into();
         let keyring = Keyring::new(services, &config.keys);
         let services = Arc::new(Services::with_keyring(config.clone(), keyring).unwrap());
-        services.start().await;
+        for backend in services.backends.iter() {
+            backend.prepare().await.unwrap();
+        }
+        services.keyring.start().await;
         let app = S3App::new(services.clone(), &config.listen[0]);
         tokio::spawn(serve_on(listener, app));
         store.journal().take();
