@@ -134,8 +134,11 @@ codes! {
     XAmzContentSha256Mismatch = "XAmzContentSHA256Mismatch", 400;
 }
 
-/// One failed request: what the client is told, and what only the log may hold.
-pub struct Error {
+/// One failed request: what the client is told, and what only the log may hold. Boxed, since it stands in the result
+/// of almost every function.
+pub struct Error(Box<Parts>);
+
+struct Parts {
     blame: Blame,
     code: Code,
     message: Cow<'static, str>,
@@ -147,15 +150,8 @@ pub struct Error {
 
 impl Error {
     fn new(blame: Blame, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            blame,
-            code,
-            message: message.into(),
-            fields: Vec::new(),
-            headers: Vec::new(),
-            cause: None,
-            lasting: false,
-        }
+        let (fields, headers) = (Vec::new(), Vec::new());
+        Self(Box::new(Parts { blame, code, message: message.into(), fields, headers, cause: None, lasting: false }))
     }
 
     /// The client's fault. The message says what to change.
@@ -196,72 +192,72 @@ impl Error {
     /// Adds what only the log shows. Never put key material or signatures here.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     /// Adds an element to the XML body, such as `("ServerTime", …)`.
     #[must_use]
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push((name, value.into()));
+        self.0.fields.push((name, value.into()));
         self
     }
 
     /// Adds a response header, such as `Retry-After` or `x-amz-delete-marker`.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     /// Marks a server's error that the same request would get again, such as a key that is gone.
     #[must_use]
     pub fn lasting(mut self) -> Self {
-        self.lasting = true;
+        self.0.lasting = true;
         self
     }
 
     /// Whether the same request would get the same answer until somebody acts: all that is the client's fault, stored
     /// bytes that do not authenticate, and what was marked so.
     pub fn is_lasting(&self) -> bool {
-        self.lasting || matches!(self.blame, Blame::Client | Blame::Tampered)
+        self.0.lasting || matches!(self.0.blame, Blame::Client | Blame::Tampered)
     }
 
     /// Who has to act.
     pub fn blame(&self) -> Blame {
-        self.blame
+        self.0.blame
     }
 
     /// The S3 code; its status is [`Code::status`].
     pub fn code(&self) -> &Code {
-        &self.code
+        &self.0.code
     }
 
     /// The sentence for the client.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Further XML elements.
     pub fn fields(&self) -> &[(&'static str, String)] {
-        &self.fields
+        &self.0.fields
     }
 
     /// Further response headers.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.headers
+        &self.0.headers
     }
 
     /// What only the log shows.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.code.name(), self.blame.as_str(), self.message)?;
-        if let Some(cause) = &self.cause {
+        write!(f, "{} ({}): {}", self.0.code.name(), self.0.blame.as_str(), self.0.message)?;
+        if let Some(cause) = &self.0.cause {
             write!(f, " [{cause}]")?;
         }
         Ok(())
