@@ -72,7 +72,7 @@ async fn recorded_bodies_are_answered_to_the_byte() {
                 "admin" => client(&kes, 1, IsCa::NoCa, ""),
                 "app" => client(&kes, 2, IsCa::NoCa, ""),
                 "nobody" => client(&kes, 3, IsCa::NoCa, ""),
-                "app-ca" => client(&kes, 2, ca.clone(), ""),
+                "app-ca" => client(&kes, 2, ca, ""),
                 "app-two" => client(&kes, 2, IsCa::NoCa, &second),
                 other => panic!("unknown identity {other}"),
             };

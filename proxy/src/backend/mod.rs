@@ -248,24 +248,25 @@ impl Backend {
     /// Opens the system area and probes the backend, once; a failure leaves it to the next call. Called at start, and
     /// by whatever needs the answer before that has worked.
     pub async fn prepare(&self) -> Result<Arc<Profile>> {
-        let probe = async {
+        // Boxed: it runs once, and every upload's future would have to hold room for it.
+        let probe = Box::pin(async {
             let report = probe::run(self, &self.system().await?, false).await?;
             for finding in &report.findings {
                 tracing::info!(backend = self.name(), "{finding}");
             }
             Ok(Arc::new(report.profile))
-        };
+        });
         self.0.profile.get_or_try_init(|| probe).await.cloned()
     }
 
     /// Probes everything now, whatever is known already; what it finds about subresources is kept for the next start.
     pub async fn check(&self) -> Result<Report> {
-        probe::run(self, &self.system().await?, true).await
+        Box::pin(probe::run(self, &self.system().await?, true)).await
     }
 
     /// The system area; made and checked at the first call.
     pub async fn system(&self) -> Result<SystemArea> {
-        let opened = self.0.system.get_or_try_init(|| SystemArea::open(self)).await?;
+        let opened = self.0.system.get_or_try_init(|| Box::pin(SystemArea::open(self))).await?;
         Ok(SystemArea::new(self, *opened))
     }
 

@@ -151,14 +151,13 @@ impl Incoming {
             return Err(wrong_length(self.length, self.seen));
         }
         let trailers = self.decoder.map(ChunkedDecoder::finish).transpose()?;
-        if let Some((sha, expected)) = self.payload {
-            if !bool::from(sha.finish().as_ref().ct_eq(&expected)) {
+        if let Some((sha, expected)) = self.payload
+            && !bool::from(sha.finish().as_ref().ct_eq(&expected)) {
                 return Err(Error::client(
                     Code::XAmzContentSha256Mismatch,
                     "The provided 'x-amz-content-sha256' header does not match what was computed.",
                 ));
             }
-        }
         let md5 = match self.md5 {
             Some(md5) => {
                 Some(md5.finish().await.ok_or_else(|| Error::internal("the MD5 helper thread died"))?)

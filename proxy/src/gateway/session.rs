@@ -105,7 +105,8 @@ impl PingoraExchange {
             // Dropping the session cuts the connection: the client sees an incomplete body.
             return None;
         }
-        if !self.session.is_body_done() && !(self.expects_continue && !self.continued) {
+        let body_may_follow = !self.expects_continue || self.continued;
+        if body_may_follow && !self.session.is_body_done() {
             let drained = tokio::time::timeout(DRAIN_TIME, self.drain()).await;
             if !matches!(drained, Ok(true)) {
                 self.reusable = false;

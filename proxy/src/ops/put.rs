@@ -179,10 +179,9 @@ fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> Stri
 
 /// The checksum that the client sent comes back; one that we computed for ourselves shows on request only.
 fn checksum_header(facts: &BodyFacts, out: &mut HeaderMap) {
-    if let (true, Some((algorithm, value))) = (facts.checksum_declared, &facts.checksum) {
-        if let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value)) {
+    if let (true, Some((algorithm, value))) = (facts.checksum_declared, &facts.checksum)
+        && let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value)) {
             out.insert(algorithm.header_name(), value);
             out.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
         }
-    }
 }

@@ -172,7 +172,7 @@ pub async fn read_answer(tcp: &mut TcpStream, head: bool) -> Answer {
                 .collect();
             break (status, headers, end + 4);
         }
-        let mut chunk = [0; 65536];
+        let mut chunk = vec![0; 65536];
         match tcp.read(&mut chunk).await {
             Ok(0) | Err(_) => return Answer { status: 0, headers: Vec::new(), body: buffer, complete: false },
             Ok(n) => buffer.extend_from_slice(&chunk[..n]),

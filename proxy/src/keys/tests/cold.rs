@@ -82,7 +82,7 @@ async fn a_passing_failure_is_shared_for_a_second() {
 async fn planted_blobs_do_not_flood_the_service() {
     let (fake, keyring) = keyring();
     keyring.start().await;
-    let mine = header(&*keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
+    let mine = header(&keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
     let before = fake.decrypted.load(SeqCst);
     let mut reads = JoinSet::new();
     for n in 0..5000 {

@@ -79,7 +79,7 @@ fn header(open: &OpenKey) -> EnvelopeHeader {
 /// An envelope of a bucket key that is not in this keyring's memory, as another replica would have written it.
 async fn foreign(fake: &Arc<Fake>, name: &str) -> EnvelopeHeader {
     let other = keyring_with(fake, POLICY, false);
-    header(&*other.for_write(&key(name), PHOTOS).await.unwrap())
+    header(&other.for_write(&key(name), PHOTOS).await.unwrap())
 }
 
 fn planted(n: u32) -> EnvelopeHeader {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 async fn warm() -> (Arc<Fake>, Arc<Keyring>, EnvelopeHeader) {
     let (fake, keyring) = keyring();
     keyring.start().await;
-    let header = header(&*keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
+    let header = header(&keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
     (fake, keyring, header)
 }
 
@@ -69,7 +69,7 @@ async fn no_grace_at_all_can_be_configured() {
     let fake = Arc::new(Fake::new(&["default"]));
     let policy = BucketKeyPolicy { offline_reads: secs(0), offline_writes: secs(0), ..POLICY };
     let keyring = keyring_with(&fake, policy, false);
-    let header = header(&*write(&keyring).await.unwrap());
+    let header = header(&write(&keyring).await.unwrap());
     sleep(secs(59)).await;
     read(&keyring, &header).await.unwrap();
     fake.set(Mood::Down);

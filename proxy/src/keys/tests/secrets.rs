@@ -33,7 +33,7 @@ async fn logs_debug_and_errors_show_no_key() {
 
     let (fake, keyring) = keyring();
     keyring.start().await;
-    let header = header(&*keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
+    let header = header(&keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
     let mut texts = vec![format!("{keyring:?}")];
     for mood in [Mood::Down, Mood::Odd, Mood::Denied] {
         fake.set(mood);

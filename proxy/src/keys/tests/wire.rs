@@ -36,7 +36,7 @@ async fn kes_serves_a_thousand_with_one_call_and_its_outage_is_ridden_out() {
     assert_eq!(kes.faults().calls("generate") - made, 1);
 
     // Another replica opens what this one sealed.
-    let header = header(&*keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
+    let header = header(&keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
     let replica = Keyring::from_config(&keys).unwrap();
     read(&replica, &header).await.unwrap();
     assert_eq!(refused(replica.for_read(&header, "music", b"o").await).0, 500);
@@ -67,7 +67,7 @@ async fn a_local_folder_serves_as_well() {
         config::Keys { services: BTreeMap::from([("main".to_owned(), local)]), ..config(POLICY, true) };
     let keyring = Keyring::from_config(&keys).unwrap();
     keyring.start().await;
-    let header = header(&*keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
+    let header = header(&keyring.for_write(keyring.default_key(), PHOTOS).await.unwrap());
     read(&Keyring::from_config(&keys).unwrap(), &header).await.unwrap();
     assert!(keyring.status().await["main"].is_usable());
 }
