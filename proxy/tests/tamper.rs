@@ -14,8 +14,15 @@ const ENVELOPE: &str = "x-amz-meta-s3cloak";
 /// An answer that gives nothing false: an error, or a cut transfer of true bytes.
 fn assert_closed(what: &str, answer: &Answer, truth: &[u8]) {
     if answer.status == 200 || answer.status == 206 {
-        assert!(!answer.complete, "{what}: a whole answer of {} bytes. This is a security issue.", answer.body.len());
-        assert!(truth.starts_with(&answer.body), "{what}: false bytes were released. This is a security issue.");
+        assert!(
+            !answer.complete,
+            "{what}: a whole answer of {} bytes. This is a security issue.",
+            answer.body.len()
+        );
+        assert!(
+            truth.starts_with(&answer.body),
+            "{what}: false bytes were released. This is a security issue."
+        );
     } else {
         assert!(answer.status >= 400 || answer.status == 0, "{what}: {}", answer.status);
         assert!(!shares_a_run(&answer.body, truth), "{what}: bytes in an error");
@@ -57,11 +64,14 @@ async fn changed_bodies_fail_closed() {
         ("empty it", Box::new(Vec::clear)),
         ("extend it", Box::new(|b| b.push(0))),
         ("drop a chunk", Box::new(|b| drop(b.drain(CHUNK..CHUNK * 2)))),
-        ("swap two chunks", Box::new(|b| {
-            let first = b[..CHUNK].to_vec();
-            b.copy_within(CHUNK..CHUNK * 2, 0);
-            b[CHUNK..CHUNK * 2].copy_from_slice(&first);
-        })),
+        (
+            "swap two chunks",
+            Box::new(|b| {
+                let first = b[..CHUNK].to_vec();
+                b.copy_within(CHUNK..CHUNK * 2, 0);
+                b[CHUNK..CHUNK * 2].copy_from_slice(&first);
+            }),
+        ),
         ("double a chunk", Box::new(|b| b.copy_within(0..CHUNK, CHUNK))),
     ];
     for (what, change) in changes {
@@ -80,7 +90,11 @@ async fn ranges_check_every_chunk_that_they_touch() {
     stack.store.tamper(BUCKET, "victim", |raw| raw.body[CHUNK * 2 + 5] ^= 1).unwrap();
     for _ in 0..2 {
         // The chunk itself, and a range that runs into it.
-        assert_closed("range in it", &stack.get_range("victim", "bytes=131080-131090").await, &data[131_080..]);
+        assert_closed(
+            "range in it",
+            &stack.get_range("victim", "bytes=131080-131090").await,
+            &data[131_080..],
+        );
         assert_closed("range over it", &stack.get_range("victim", "bytes=10-199999").await, &data[10..]);
         // Chunks beside it are whole and are served.
         let beside = stack.get_range("victim", "bytes=0-99").await;

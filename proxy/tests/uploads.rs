@@ -52,21 +52,34 @@ async fn lies_are_refused_and_lose_nothing() {
             ("hash", "XAmzContentSHA256Mismatch", Box::new(|key| put(key).payload(&sha_of_other))),
             ("md5", "BadDigest", Box::new(|key| put(key).header("content-md5", md5_of_other.clone()))),
             ("crc32", "BadDigest", Box::new(|key| put(key).header("x-amz-checksum-crc32", "AAAAAA=="))),
-            ("crc64nvme", "BadDigest", Box::new(|key| put(key).header("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="))),
+            (
+                "crc64nvme",
+                "BadDigest",
+                Box::new(|key| put(key).header("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=")),
+            ),
             ("sha256", "BadDigest", Box::new(|key| put(key).header("x-amz-checksum-sha256", b64([0; 32])))),
             ("trailer", "BadDigest", Box::new(|key| streaming(key, "x-amz-checksum-crc32:AAAAAA=="))),
             ("no trailer", "*", Box::new(|key| streaming(key, ""))),
-            ("decoded length", "*", Box::new(|key| {
-                let mut call = streaming(key, "x-amz-checksum-crc32:AAAAAA==");
-                call.headers[0].1 = (size + 1).to_string();
-                call
-            })),
+            (
+                "decoded length",
+                "*",
+                Box::new(|key| {
+                    let mut call = streaming(key, "x-amz-checksum-crc32:AAAAAA==");
+                    call.headers[0].1 = (size + 1).to_string();
+                    call
+                }),
+            ),
             ("bad md5 header", "InvalidDigest", Box::new(|key| put(key).header("content-md5", "nonsense"))),
         ];
         for (what, code, lie) in &lies {
             for key in ["kept", "fresh"] {
                 let answer = stack.proxy.send(lie(key)).await;
-                assert!((400..500).contains(&answer.status), "{what} of {size}: {} {}", answer.status, answer.text());
+                assert!(
+                    (400..500).contains(&answer.status),
+                    "{what} of {size}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
                 if *code != "*" {
                     assert_eq!(answer.code(), *code, "{what} of {size}");
                 }
@@ -74,7 +87,11 @@ async fn lies_are_refused_and_lose_nothing() {
                 assert!(answer.text().contains(&id), "{what}: the body names the request");
             }
             assert!(stack.store.stored(BUCKET, "fresh").is_none(), "{what} of {size} was stored");
-            assert_eq!(stack.store.stored(BUCKET, "kept").unwrap(), stored, "{what} of {size} replaced an object");
+            assert_eq!(
+                stack.store.stored(BUCKET, "kept").unwrap(),
+                stored,
+                "{what} of {size} replaced an object"
+            );
         }
     }
     assert_eq!(stack.get("kept").await.body, before);
@@ -161,7 +178,8 @@ async fn expect_100_is_answered_and_the_connection_stays() {
     let data = random(4, STREAMED);
     let mut tcp = tokio::net::TcpStream::connect(stack.proxy.address).await.unwrap();
     for _ in 0..3 {
-        let call = Call::new("PUT", format!("/{BUCKET}/e")).header("expect", "100-continue").body(data.clone());
+        let call =
+            Call::new("PUT", format!("/{BUCKET}/e")).header("expect", "100-continue").body(data.clone());
         let wire = stack.proxy.wire(&call);
         let (head, body) = wire.split_at(wire.len() - data.len());
         tcp.write_all(head).await.unwrap();

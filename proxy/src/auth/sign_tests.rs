@@ -72,7 +72,8 @@ fn oracle(request: &http::Request<()>, uri: &str, token: Option<&str>, now: Offs
 #[test]
 fn signatures_equal_those_of_aws_sigv4() {
     let now = at("20130524T000000Z");
-    let cases: [(Method, &str, &[(&str, &str)]); 5] = [
+    type Case<'a> = (Method, &'a str, &'a [(&'a str, &'a str)]);
+    let cases: [Case<'_>; 5] = [
         (Method::GET, "https://examplebucket.s3.amazonaws.com/test.txt", &[("range", "bytes=0-9")]),
         (
             Method::PUT,

@@ -117,7 +117,10 @@ pub async fn relay(
         exchange.write_body(window.cut(bytes)).await?;
     }
     if window.take > 0 {
-        return Err(Error::backend(Code::BadGateway, "The storage behind the proxy sent less than it announced."));
+        return Err(Error::backend(
+            Code::BadGateway,
+            "The storage behind the proxy sent less than it announced.",
+        ));
     }
     exchange.finish().await?;
     Ok(Outcome::Streamed)

@@ -70,7 +70,8 @@ pub fn declared_length(request: &S3Request) -> Result<Option<u64>> {
 
 /// The same for operations that store a body: a length is a must.
 pub fn required_length(request: &S3Request) -> Result<u64> {
-    let absent = || Error::client(Code::MissingContentLength, "You must provide the Content-Length HTTP header.");
+    let absent =
+        || Error::client(Code::MissingContentLength, "You must provide the Content-Length HTTP header.");
     let bare = !request.headers.contains_key(CONTENT_LENGTH)
         && !request.headers.contains_key("x-amz-decoded-content-length");
     if bare { Err(absent()) } else { declared_length(request)?.ok_or_else(absent) }
@@ -86,10 +87,8 @@ impl Incoming {
             PayloadCheck::Sha256(expected) => Some((Context::new(&SHA256), *expected)),
             _ => None,
         };
-        let algorithm = declared
-            .as_ref()
-            .map(|d| d.algorithm)
-            .or(learn.checksum.then_some(ChecksumAlgorithm::Crc64Nvme));
+        let algorithm =
+            declared.as_ref().map(|d| d.algorithm).or(learn.checksum.then_some(ChecksumAlgorithm::Crc64Nvme));
         Ok(Self {
             length,
             seen: 0,
@@ -152,12 +151,13 @@ impl Incoming {
         }
         let trailers = self.decoder.map(ChunkedDecoder::finish).transpose()?;
         if let Some((sha, expected)) = self.payload
-            && !bool::from(sha.finish().as_ref().ct_eq(&expected)) {
-                return Err(Error::client(
-                    Code::XAmzContentSha256Mismatch,
-                    "The provided 'x-amz-content-sha256' header does not match what was computed.",
-                ));
-            }
+            && !bool::from(sha.finish().as_ref().ct_eq(&expected))
+        {
+            return Err(Error::client(
+                Code::XAmzContentSha256Mismatch,
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            ));
+        }
         let md5 = match self.md5 {
             Some(md5) => {
                 Some(md5.finish().await.ok_or_else(|| Error::internal("the MD5 helper thread died"))?)
@@ -181,7 +181,11 @@ impl Incoming {
 }
 
 /// Reads and verifies a whole body of at most `limit` bytes: XML and JSON documents of bucket operations.
-pub async fn collect(request: &Verified<S3Request>, exchange: &mut dyn Exchange, limit: usize) -> Result<Bytes> {
+pub async fn collect(
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+    limit: usize,
+) -> Result<Bytes> {
     let length = declared_length(request)?.ok_or_else(|| {
         Error::client(Code::MissingContentLength, "You must provide the Content-Length HTTP header.")
     })?;

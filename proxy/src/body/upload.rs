@@ -88,7 +88,8 @@ fn attempt(sealing: &Sealing<'_>, length: u64, out: &mut Outgoing) -> Result<Att
 }
 
 fn seal_whole(attempt: Attempt, pieces: &[Bytes], facts: &BodyFacts, etag: EtagPolicy) -> Result<Bytes> {
-    let capacity = usize::try_from(attempt.sealed_len()).map_err(|_| Error::internal("a buffered body of 2^64"))?;
+    let capacity =
+        usize::try_from(attempt.sealed_len()).map_err(|_| Error::internal("a buffered body of 2^64"))?;
     let mut body = BytesMut::with_capacity(capacity);
     let mut sealer = attempt.into_sealer();
     for piece in pieces {

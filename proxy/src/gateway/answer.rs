@@ -45,7 +45,11 @@ fn error_reply(error: &Error, context: &ErrorContext<'_>) -> Reply {
         return Reply::empty(Head { status, headers });
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Reply { head: Head { status, headers }, body: Bytes::from(error_body(error, context)), shown_length: None }
+    Reply {
+        head: Head { status, headers },
+        body: Bytes::from(error_body(error, context)),
+        shown_length: None,
+    }
 }
 
 /// One log line for a failed request, at the level its blame deserves.
@@ -53,7 +57,9 @@ pub(super) fn log(error: &Error, request_id: &str, operation: &str) {
     match error.blame() {
         Blame::Client => tracing::info!(request_id, operation, %error, "request refused"),
         Blame::Backend | Blame::Keys => tracing::warn!(request_id, operation, %error, "request failed"),
-        Blame::Tampered => tracing::error!(request_id, operation, %error, alert = "tampered", "stored object refused"),
+        Blame::Tampered => {
+            tracing::error!(request_id, operation, %error, alert = "tampered", "stored object refused")
+        }
         Blame::Internal => tracing::error!(request_id, operation, %error, "internal fault"),
     }
 }

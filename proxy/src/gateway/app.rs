@@ -111,7 +111,13 @@ impl S3App {
             Error::client(Code::BadRequest, "The request is not valid HTTP/1.1.")
         };
         let mut exchange = PingoraExchange::new(session, id.to_string(), false);
-        let context = ErrorContext { resource: "", bucket: None, key: None, request_id: id.as_str(), host_id: id.as_str() };
+        let context = ErrorContext {
+            resource: "",
+            bucket: None,
+            key: None,
+            request_id: id.as_str(),
+            host_id: id.as_str(),
+        };
         let failure = answer::write(&mut exchange, Err(error.because(cause)), &context).await;
         if let Some(error) = &failure {
             answer::log(error, id.as_str(), "Unparsed");

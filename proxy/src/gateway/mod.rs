@@ -22,6 +22,10 @@ pub async fn serve_on(listener: tokio::net::TcpListener, app: S3App) {
     while let Ok((tcp, _)) = listener.accept().await {
         // Nagle against delayed acknowledgements costs 40 ms an answer.
         let _ = tcp.set_nodelay(true);
-        tokio::spawn(Service::<S3App>::handle_event(Box::new(Stream::from(tcp)), app.clone(), shutdown.clone()));
+        tokio::spawn(Service::<S3App>::handle_event(
+            Box::new(Stream::from(tcp)),
+            app.clone(),
+            shutdown.clone(),
+        ));
     }
 }

@@ -64,7 +64,10 @@ pub fn run(services: Arc<Services>) -> Result<(), String> {
         service.add_tcp(&address.to_string());
         server.add_service(service);
     }
-    server.add_service(background_service("housekeeping", Housekeeping { services: services.clone(), certificates }));
+    server.add_service(background_service(
+        "housekeeping",
+        Housekeeping { services: services.clone(), certificates },
+    ));
     exit_when_drained(&server, services);
     server.run_forever()
 }

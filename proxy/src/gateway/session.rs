@@ -45,10 +45,8 @@ impl PingoraExchange {
         session.set_read_timeout(Some(READ_IDLE));
         session.set_write_timeout(Some(WRITE_IDLE));
         let head = session.req_header();
-        let expects_continue = head
-            .headers
-            .get(EXPECT)
-            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let expects_continue =
+            head.headers.get(EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let reusable = reusable && session.get_keepalive().is_some();
         let head_only = session.req_header().method == Method::HEAD;
         Self {
@@ -145,7 +143,8 @@ impl PingoraExchange {
                 .map_err(|e| Error::internal(format!("response header {name}: {e}")))?;
         }
         let set = |out: &mut ResponseHeader, name: &'static str, value: String| {
-            out.insert_header(name, value).map_err(|e| Error::internal(format!("response header {name}: {e}")))
+            out.insert_header(name, value)
+                .map_err(|e| Error::internal(format!("response header {name}: {e}")))
         };
         set(&mut out, "x-amz-request-id", self.request_id.clone())?;
         set(&mut out, "x-amz-id-2", self.request_id.clone())?;

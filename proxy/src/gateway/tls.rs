@@ -85,7 +85,10 @@ mod tests {
 
     fn write(dir: &Path, name: &str) -> TlsFiles {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let files = TlsFiles { certificate: dir.join(format!("{name}.crt")), private_key: dir.join(format!("{name}.key")) };
+        let files = TlsFiles {
+            certificate: dir.join(format!("{name}.crt")),
+            private_key: dir.join(format!("{name}.key")),
+        };
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
         std::fs::write(&files.private_key, made.signing_key.serialize_pem()).unwrap();
         files

@@ -115,7 +115,9 @@ fn chunks_around(sizes: impl IntoIterator<Item = u64>, plain: &Range<u64>) -> Ra
 fn shown_etag(policy: EtagPolicy, fact: Option<&EtagFact>, plain_size: u64, backend_etag: &str) -> String {
     match (policy, fact) {
         (EtagPolicy::Md5, Some(EtagFact::Md5(md5))) => hex::encode(md5),
-        (EtagPolicy::Md5, Some(EtagFact::Multipart { md5, parts })) => format!("{}-{parts}", hex::encode(md5)),
+        (EtagPolicy::Md5, Some(EtagFact::Multipart { md5, parts })) => {
+            format!("{}-{parts}", hex::encode(md5))
+        }
         // No trailer and no bytes: an empty single PUT.
         (EtagPolicy::Md5, None) if plain_size == 0 => EMPTY_MD5.to_owned(),
         _ => etag::opaque(backend_etag),

@@ -220,7 +220,9 @@ fn unsealed(
     let allowed = match target.rule.unencrypted_objects {
         Unencrypted::Reject => false,
         Unencrypted::Pass { before: None } => true,
-        Unencrypted::Pass { before: Some(before) } => last_modified(headers).is_some_and(|seen| seen < SystemTime::from(before)),
+        Unencrypted::Pass { before: Some(before) } => {
+            last_modified(headers).is_some_and(|seen| seen < SystemTime::from(before))
+        }
     };
     if !allowed {
         return Err(Error::client(
@@ -269,8 +271,15 @@ async fn head_only(services: &Services, target: &Target<'_>) -> Result<Found> {
         }
     };
     let last_modified = last_modified(&headers);
-    let info =
-        Arc::new(Info { nature, plain_size, sealed_len: total, etag: shown, backend_etag, last_modified, whole });
+    let info = Arc::new(Info {
+        nature,
+        plain_size,
+        sealed_len: total,
+        etag: shown,
+        backend_etag,
+        last_modified,
+        whole,
+    });
     if whole {
         services.info.put(target.bucket, target.key, target.version, info.clone());
     }
@@ -317,7 +326,11 @@ async fn checked_tail(target: &Target<'_>, response: Response, want: u64) -> Res
         StatusCode::FORBIDDEN => {
             // An archived object refuses GET and answers HEAD; another refusal stays one.
             let error = error_from(response, &target.names()).await;
-            return if error.code().name() == Code::InvalidObjectState.name() { Ok(None) } else { Err(error) };
+            return if error.code().name() == Code::InvalidObjectState.name() {
+                Ok(None)
+            } else {
+                Err(error)
+            };
         }
         _ => return Err(error_from(response, &target.names()).await),
     }
@@ -370,8 +383,11 @@ pub(crate) fn changed() -> Error {
 
 /// A backend answer that breaks HTTP or S3.
 pub(crate) fn unexpected(what: &'static str) -> Error {
-    Error::backend(Code::BadGateway, "The storage behind the proxy gave an answer that the proxy does not accept.")
-        .because(what)
+    Error::backend(
+        Code::BadGateway,
+        "The storage behind the proxy gave an answer that the proxy does not accept.",
+    )
+    .because(what)
 }
 
 /// `Content-Range: bytes start-end/total`.
@@ -413,5 +429,6 @@ fn range_value(text: String) -> HeaderValue {
 
 /// `If-Match` on a backend's ETag as it was received.
 pub(crate) fn pin(backend_etag: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(&format!("\"{backend_etag}\"")).map_err(|_| unexpected("an ETag that is no header value"))
+    HeaderValue::from_str(&format!("\"{backend_etag}\""))
+        .map_err(|_| unexpected("an ETag that is no header value"))
 }

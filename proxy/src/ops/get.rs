@@ -18,8 +18,8 @@ use crate::info::{self, Found, Info, Need, Target};
 use crate::plan::answer;
 use crate::plan::read::{self, ReadBytes, ReadPlan};
 use crate::plan::sse;
-use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::S3Request;
+use crate::s3::checksum::ChecksumAlgorithm;
 use crate::services::Services;
 
 /// Looks at an object at most this often before it gives up on one that is being replaced all the time.
@@ -145,7 +145,9 @@ fn window(
     let asked = asked.unwrap_or(0..sealed_len);
     match info::content_range(&response.headers) {
         Some((_, _, total)) if total != sealed_len => Ok(None),
-        Some((start, end, _)) if start == asked.start && end + 1 == asked.end && length == end + 1 - start => {
+        Some((start, end, _))
+            if start == asked.start && end + 1 == asked.end && length == end + 1 - start =>
+        {
             Ok(Some(Window { skip: 0, take: length }))
         }
         Some(_) => Err(info::unexpected("another range than the one asked for")),
@@ -199,7 +201,9 @@ async fn from_memory(
     };
     let layout = match found.info.trailer() {
         Some(trailer) => layout_of(secrets, trailer)?,
-        None => Layout::single(secrets).ok_or_else(|| Error::tampered("a multipart object without a trailer"))?,
+        None => {
+            Layout::single(secrets).ok_or_else(|| Error::tampered("a multipart object without a trailer"))?
+        }
     };
     if bytes.range == (0..found.info.plain_size) {
         let download = Download::Full(Box::new(layout.full_opener(found.info.sealed_len)));
@@ -252,8 +256,12 @@ fn answer_head(
         let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
         sse::response_headers(header.mode, Some(key_id), shows, &mut out);
     }
-    let asks = request.headers.get("x-amz-checksum-mode").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
-    if asks && (!bytes.partial || bytes.range == (0..info.plain_size)) && !request.headers.contains_key(RANGE) {
+    let asks = request
+        .headers
+        .get("x-amz-checksum-mode")
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
+    if asks && (!bytes.partial || bytes.range == (0..info.plain_size)) && !request.headers.contains_key(RANGE)
+    {
         checksum_headers(info, envelope.is_some(), &mut out);
     }
     Ok(Head { status: bytes.status(), headers: out })

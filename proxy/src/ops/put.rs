@@ -50,8 +50,16 @@ pub async fn put_object(
         etag: route.rule.etag,
         buffer: services.config.limits.buffer,
     };
-    let stored =
-        Box::pin(body::store(request, exchange, &services.budget, route.backend, &route.caller, out, sealing)).await;
+    let stored = Box::pin(body::store(
+        request,
+        exchange,
+        &services.budget,
+        route.backend,
+        &route.caller,
+        out,
+        sealing,
+    ))
+    .await;
     // Also after a failure: the backend may hold the new object although its answer was lost.
     services.info.forget(target.bucket, target.key, None);
     let stored = stored?;
@@ -120,8 +128,10 @@ fn resolve_key(
 ) -> Result<ResolvedKey> {
     let resolved = services.keyring.resolve(sse.key_id.as_deref())?;
     if sse.key_named_by_client {
-        let bucket_key = route.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
-        let own = [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
+        let bucket_key =
+            route.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
+        let own =
+            [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
         let own: Vec<&str> = own.into_iter().flatten().collect();
         request.identity().authorize_key(route.bucket, resolved.name.as_str(), &own)?;
     }
@@ -180,8 +190,9 @@ fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> Stri
 /// The checksum that the client sent comes back; one that we computed for ourselves shows on request only.
 fn checksum_header(facts: &BodyFacts, out: &mut HeaderMap) {
     if let (true, Some((algorithm, value))) = (facts.checksum_declared, &facts.checksum)
-        && let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value)) {
-            out.insert(algorithm.header_name(), value);
-            out.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
-        }
+        && let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value))
+    {
+        out.insert(algorithm.header_name(), value);
+        out.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
+    }
 }

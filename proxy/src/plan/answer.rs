@@ -48,7 +48,8 @@ pub fn apply_overrides(query: &Query, out: &mut HeaderMap) -> Result<()> {
 
 /// An ETag as a header value: in quotes.
 pub fn quoted(etag: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(&format!("\"{etag}\"")).map_err(|_| Error::internal("an ETag is not a header value"))
+    HeaderValue::from_str(&format!("\"{etag}\""))
+        .map_err(|_| Error::internal("an ETag is not a header value"))
 }
 
 #[cfg(test)]
@@ -85,8 +86,12 @@ mod tests {
     fn overrides_replace_and_bad_ones_are_refused() {
         let mut out = HeaderMap::new();
         out.insert("content-type", "a/b".parse().unwrap());
-        apply_overrides(&Query::parse("response-content-type=text%2Fx&response-expires=now"), &mut out).unwrap();
-        assert_eq!((out["content-type"].as_bytes(), out["expires"].as_bytes()), (&b"text/x"[..], &b"now"[..]));
+        apply_overrides(&Query::parse("response-content-type=text%2Fx&response-expires=now"), &mut out)
+            .unwrap();
+        assert_eq!(
+            (out["content-type"].as_bytes(), out["expires"].as_bytes()),
+            (&b"text/x"[..], &b"now"[..])
+        );
         let bad = apply_overrides(&Query::parse("response-cache-control=a%0d%0ab"), &mut out);
         assert_eq!(bad.unwrap_err().code(), &Code::InvalidArgument);
     }

@@ -53,7 +53,9 @@ pub fn plan(headers: &HeaderMap, query: &Query, info: &Info) -> Result<ReadPlan>
     let honour_range = match ReadConditions::of(headers).evaluate(&info.etag, last_modified) {
         Verdict::Proceed { honour_range } => honour_range,
         Verdict::NotModified => return Ok(ReadPlan::NotModified),
-        failed @ Verdict::PreconditionFailed(_) => return failed.into_result().map(|_| ReadPlan::NotModified),
+        failed @ Verdict::PreconditionFailed(_) => {
+            return failed.into_result().map(|_| ReadPlan::NotModified);
+        }
     };
     if let Some(number) = query.get_str("partNumber") {
         if headers.contains_key(RANGE) {
@@ -128,7 +130,13 @@ mod tests {
     fn ranges_in_plaintext_coordinates() {
         let whole = planned(None, "", 10).unwrap();
         assert_eq!((whole.range.clone(), whole.partial), (0..10, false));
-        for (asked, range) in [("bytes=0-9", 0..10), ("bytes=3-5", 3..6), ("bytes=8-", 8..10), ("bytes=-4", 6..10), ("bytes=5-99", 5..10)] {
+        for (asked, range) in [
+            ("bytes=0-9", 0..10),
+            ("bytes=3-5", 3..6),
+            ("bytes=8-", 8..10),
+            ("bytes=-4", 6..10),
+            ("bytes=5-99", 5..10),
+        ] {
             let bytes = planned(Some(asked), "", 10).unwrap();
             assert_eq!((bytes.range.clone(), bytes.partial), (range, true), "{asked}");
         }

@@ -145,8 +145,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     headers
         .get(name)
         .map(|v| {
-            v.to_str()
-                .map_err(|_| Error::client(Code::InvalidArgument, format!("The value of {name} is not ASCII text.")))
+            v.to_str().map_err(|_| {
+                Error::client(Code::InvalidArgument, format!("The value of {name} is not ASCII text."))
+            })
         })
         .transpose()
 }
@@ -167,7 +168,9 @@ fn checked_context(value: &str) -> Result<String> {
     let refused = || {
         Error::client(
             Code::InvalidArgument,
-            format!("The value of {SSE_CONTEXT} has to be base64 of a JSON object of strings, at most {CONTEXT_LIMIT} bytes."),
+            format!(
+                "The value of {SSE_CONTEXT} has to be base64 of a JSON object of strings, at most {CONTEXT_LIMIT} bytes."
+            ),
         )
     };
     if value.len() > CONTEXT_LIMIT {

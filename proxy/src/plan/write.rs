@@ -27,12 +27,7 @@ pub fn backend_headers(request: &HeaderMap) -> HeaderMap {
 }
 
 /// Size limits, before the body. `context` is the length of the client's encryption context.
-pub fn check_limits(
-    request: &HeaderMap,
-    length: u64,
-    context: usize,
-    limits: &BackendLimits,
-) -> Result<()> {
+pub fn check_limits(request: &HeaderMap, length: u64, context: usize, limits: &BackendLimits) -> Result<()> {
     let too_large = |size: u64, limit: u64| {
         Error::client(Code::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size")
             .field("ProposedSize", size.to_string())
@@ -93,7 +88,10 @@ mod tests {
     #[test]
     fn metadata_is_held_to_s3s_limit_and_then_to_the_backends() {
         assert!(check_limits(&with_metadata(2048), 1, 0, &LIMITS).is_ok());
-        assert_eq!(check_limits(&with_metadata(2049), 1, 0, &LIMITS).unwrap_err().code(), &Code::MetadataTooLarge);
+        assert_eq!(
+            check_limits(&with_metadata(2049), 1, 0, &LIMITS).unwrap_err().code(),
+            &Code::MetadataTooLarge
+        );
         let tight = BackendLimits { metadata: 2048, ..LIMITS };
         assert!(check_limits(&with_metadata(1000), 1, 0, &tight).is_ok());
         let error = check_limits(&with_metadata(2000), 1, 0, &tight).unwrap_err();

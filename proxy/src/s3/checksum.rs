@@ -109,14 +109,14 @@ impl ChecksumAlgorithm {
 pub struct Hasher(State);
 
 enum State {
-    Crc(Digest, usize),
+    Crc(Box<Digest>, usize),
     Sha(digest::Context),
 }
 
 impl Hasher {
     /// An empty hasher.
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
-        let crc = |which| State::Crc(Digest::new(which), algorithm.length());
+        let crc = |which| State::Crc(Box::new(Digest::new(which)), algorithm.length());
         Self(match algorithm {
             ChecksumAlgorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
             ChecksumAlgorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),

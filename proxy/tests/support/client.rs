@@ -63,7 +63,14 @@ pub struct Call {
 
 impl Call {
     pub fn new(method: &'static str, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), headers: Vec::new(), body: Vec::new(), payload: None, length: None }
+        Self {
+            method,
+            target: target.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            payload: None,
+            length: None,
+        }
     }
 
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -174,7 +181,9 @@ pub async fn read_answer(tcp: &mut TcpStream, head: bool) -> Answer {
         }
         let mut chunk = vec![0; 65536];
         match tcp.read(&mut chunk).await {
-            Ok(0) | Err(_) => return Answer { status: 0, headers: Vec::new(), body: buffer, complete: false },
+            Ok(0) | Err(_) => {
+                return Answer { status: 0, headers: Vec::new(), body: buffer, complete: false };
+            }
             Ok(n) => buffer.extend_from_slice(&chunk[..n]),
         }
     };

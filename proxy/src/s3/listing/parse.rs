@@ -13,7 +13,7 @@ use crate::s3::xml::{Broken, Tokens};
 impl<'a> Listing<'a> {
     /// Reads a listing. BadGateway (502) where it is none, or is cut short.
     pub fn parse(document: &'a [u8]) -> Result<Self> {
-        parse(document).map_err(Broken::from_backend)
+        parse(document).map_err(Broken::by_backend)
     }
 }
 

@@ -12,7 +12,7 @@ pub fn location_constraint(body: &[u8]) -> Result<Option<String>> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let broken = |b: Broken| b.from_client();
+    let broken = |b: Broken| b.by_client();
     let mut tokens = Tokens::new(body);
     tokens.root("CreateBucketConfiguration").map_err(broken)?;
     let mut region = None;
@@ -28,7 +28,7 @@ pub fn location_constraint(body: &[u8]) -> Result<Option<String>> {
             }
             other => {
                 return Err(
-                    Broken::new(format!("the element {}", String::from_utf8_lossy(other))).from_client()
+                    Broken::new(format!("the element {}", String::from_utf8_lossy(other))).by_client()
                 );
             }
         }
@@ -70,7 +70,7 @@ pub struct ListedBucket {
 
 /// Reads a backend's answer to ListBuckets. BadGateway where it is not that.
 pub fn parse_buckets(body: &[u8]) -> Result<BucketPage> {
-    read(body).map_err(Broken::from_backend)
+    read(body).map_err(Broken::by_backend)
 }
 
 fn read(body: &[u8]) -> Result<BucketPage, Broken> {

@@ -75,9 +75,9 @@ pub struct FailedKey {
 /// a condition, and to drop it would delete what should stay.
 pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest> {
     if body.len() > MAX_DELETE_BODY {
-        return Err(Broken::new("a DeleteObjects body over 2 MiB").from_client());
+        return Err(Broken::new("a DeleteObjects body over 2 MiB").by_client());
     }
-    let broken = |b: Broken| b.from_client();
+    let broken = |b: Broken| b.by_client();
     let mut tokens = Tokens::new(body);
     let mut request = DeleteRequest::default();
     tokens.root("Delete").map_err(broken)?;
@@ -86,22 +86,22 @@ pub fn parse_delete(body: &[u8]) -> Result<DeleteRequest> {
             b"Quiet" => request.quiet = boolean(&tokens.text().map_err(broken)?).map_err(broken)?,
             b"Object" => {
                 if request.objects.len() == MAX_KEYS {
-                    return Err(Broken::new("over 1000 keys").from_client());
+                    return Err(Broken::new("over 1000 keys").by_client());
                 }
                 request.objects.push(object(&mut tokens)?);
             }
-            _ => return Err(unknown(name).from_client()),
+            _ => return Err(unknown(name).by_client()),
         }
     }
     tokens.end().map_err(broken)?;
     if request.objects.is_empty() {
-        return Err(Broken::new("no keys").from_client());
+        return Err(Broken::new("no keys").by_client());
     }
     Ok(request)
 }
 
 fn object(tokens: &mut Tokens<'_>) -> Result<ObjectToDelete> {
-    let broken = |b: Broken| b.from_client();
+    let broken = |b: Broken| b.by_client();
     let mut key = None;
     let (mut version_id, mut etag, mut last_modified, mut size) = (None, None, None, None);
     while let Some(name) = tokens.child().map_err(broken)? {
@@ -112,16 +112,16 @@ fn object(tokens: &mut Tokens<'_>) -> Result<ObjectToDelete> {
             b"ETag" => etag.replace(text),
             b"LastModifiedTime" => last_modified.replace(text),
             b"Size" => size.replace(text),
-            _ => return Err(unknown(name).from_client()),
+            _ => return Err(unknown(name).by_client()),
         };
         if before.is_some() {
-            return Err(Broken::new("an element that stands twice").from_client());
+            return Err(Broken::new("an element that stands twice").by_client());
         }
     }
     let size = match size.map(|s: String| s.trim().parse::<u64>()) {
         None => None,
         Some(Ok(size)) => Some(size),
-        Some(Err(_)) => return Err(Broken::new("a Size that is no number").from_client()),
+        Some(Err(_)) => return Err(Broken::new("a Size that is no number").by_client()),
     };
     match key {
         Some(key) if !key.is_empty() => Ok(ObjectToDelete {
@@ -131,7 +131,7 @@ fn object(tokens: &mut Tokens<'_>) -> Result<ObjectToDelete> {
             last_modified,
             size,
         }),
-        _ => Err(Broken::new("an Object without a Key").from_client()),
+        _ => Err(Broken::new("an Object without a Key").by_client()),
     }
 }
 
@@ -166,7 +166,7 @@ pub fn render_delete<'a>(objects: impl IntoIterator<Item = &'a ObjectToDelete>) 
 
 /// Reads a backend's result. Elements that are not known are skipped.
 pub fn parse_delete_result(body: &[u8]) -> Result<DeleteResult> {
-    read_result(body).map_err(Broken::from_backend)
+    read_result(body).map_err(Broken::by_backend)
 }
 
 fn read_result(body: &[u8]) -> Result<DeleteResult, Broken> {

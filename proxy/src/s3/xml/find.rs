@@ -11,9 +11,9 @@ pub fn first_text(document: &[u8], name: &str) -> Result<Option<String>> {
     }
     let mut tokens = Tokens::new(document);
     loop {
-        match tokens.next().map_err(Broken::from_client)? {
+        match tokens.next().map_err(Broken::by_client)? {
             Token::Open(found) if found == name.as_bytes() => {
-                let text = tokens.leaf().map_err(Broken::from_client)?;
+                let text = tokens.leaf().map_err(Broken::by_client)?;
                 return Ok(Some(text.unwrap_or_default()));
             }
             Token::End => return Ok(None),

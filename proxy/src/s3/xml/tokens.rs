@@ -21,7 +21,7 @@ impl Broken {
     }
 
     /// A client's document.
-    pub(crate) fn from_client(self) -> Error {
+    pub(crate) fn by_client(self) -> Error {
         Error::client(
             Code::MalformedXml,
             "The XML you provided was not well-formed or did not validate against our published schema",
@@ -30,7 +30,7 @@ impl Broken {
     }
 
     /// A backend's document.
-    pub(crate) fn from_backend(self) -> Error {
+    pub(crate) fn by_backend(self) -> Error {
         Error::backend(Code::BadGateway, "The storage backend sent a body that is not the XML of S3.")
             .because(self.0)
     }
