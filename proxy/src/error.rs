@@ -151,7 +151,15 @@ struct Parts {
 impl Error {
     fn new(blame: Blame, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let (fields, headers) = (Vec::new(), Vec::new());
-        Self(Box::new(Parts { blame, code, message: message.into(), fields, headers, cause: None, lasting: false }))
+        Self(Box::new(Parts {
+            blame,
+            code,
+            message: message.into(),
+            fields,
+            headers,
+            cause: None,
+            lasting: false,
+        }))
     }
 
     /// The client's fault. The message says what to change.
