@@ -71,6 +71,10 @@ pub async fn put_object(
     let backend_etag = info::backend_etag(&stored.response.headers)?;
     headers.insert(ETAG, answer::quoted(&shown_etag(route.rule.etag, &facts, &backend_etag))?);
     checksum_header(&facts, &mut headers);
+    // Some backends tell the size; theirs is that of the ciphertext.
+    if stored.response.headers.contains_key("x-amz-object-size") {
+        headers.insert("x-amz-object-size", HeaderValue::from(length));
+    }
     sse::response_headers(
         sse.mode,
         shown_key_id(&sse, services).as_deref(),
