@@ -4,6 +4,7 @@
 mod support;
 
 use base64::Engine;
+use s3cloak::demo::store::Fault;
 use support::{BUCKET, Call, Stack, md5_hex, random};
 use tokio::io::AsyncWriteExt;
 
@@ -191,4 +192,19 @@ async fn expect_100_is_answered_and_the_connection_stays() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("connection"), Some("keep-alive"));
     }
+}
+
+#[tokio::test]
+async fn a_bucket_that_wants_a_digest_gets_one() {
+    let stack = Stack::start().await;
+    let wants = Fault::Status(400, "InvalidRequest".to_owned());
+    stack.store.faults().on(http::Method::PUT, "/locked", wants);
+    let data = random(8, SMALL);
+    stack.put("locked", &data).await;
+    let puts: Vec<_> = stack.store.journal().take().into_iter().filter(|s| s.method == "PUT").collect();
+    let md5 = |i: usize| puts[i].headers.get("content-md5").cloned();
+    assert_eq!((puts.len(), md5(0)), (2, None));
+    let stored = stack.store.stored(BUCKET, "locked").unwrap();
+    assert_eq!(md5(1).unwrap(), b64(hex::decode(md5_hex(&stored.body)).unwrap()));
+    assert_eq!(stack.get("locked").await.body, data);
 }

@@ -49,6 +49,9 @@ use outgoing::Endpoint;
 
 /// Idle connections are given up before common backends and balancers close them (60 s and more).
 const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Most bytes read ahead on one connection: two chunks. hyper's own 400 KiB, a hundred slow readers wide, would be most
+/// of the proxy's memory.
+const READ_AHEAD: usize = 128 * 1024;
 /// Most buckets whose region was learnt from a redirect that are remembered.
 const MAX_REGIONS: usize = 10_000;
 
@@ -150,6 +153,7 @@ impl Backend {
             .pool_idle_timeout(POOL_IDLE)
             .pool_timer(TokioTimer::new())
             .set_host(false)
+            .http1_max_buf_size(READ_AHEAD)
             .build(connector.clone());
         Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
@@ -317,6 +321,7 @@ impl Backend {
         let fresh = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .set_host(false)
+            .http1_max_buf_size(READ_AHEAD)
             .build::<_, Full<Bytes>>(self.0.connector.clone());
         let request = whole(self.sign(who, out, region, payload)?, body);
         let answer =

@@ -1,7 +1,9 @@
 //! Digests of a plaintext while it passes: payload SHA-256, MD5, checksum. What they are compared with is decided in
 //! `incoming.rs`.
 
+use base64::Engine;
 use bytes::Bytes;
+use http::HeaderValue;
 use md5::{Digest, Md5};
 use tokio::sync::{mpsc, oneshot};
 
@@ -10,6 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 const MD5_HELPER_FROM: u64 = 4 * 1024 * 1024;
 /// Pieces under way to the helper: 16 of at most 64 KiB bound its memory to 1 MiB.
 const MD5_QUEUE: usize = 16;
+
+/// `Content-MD5` of a whole body.
+pub fn content_md5(body: &[u8]) -> HeaderValue {
+    let text = base64::engine::general_purpose::STANDARD.encode(Md5::digest(body));
+    HeaderValue::try_from(text).expect("base64 is a valid header value")
+}
 
 /// MD5, in the request's own task or beside it.
 pub(super) enum Md5Digest {

@@ -32,8 +32,6 @@ pub struct BodyFacts {
     pub md5: Option<[u8; 16]>,
     /// Checksum of the plaintext: the client's algorithm, or CRC64NVME.
     pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
-    /// Whether that checksum was the client's choice, so that the answer repeats it.
-    pub checksum_declared: bool,
 }
 
 /// One request body on its way in.
@@ -176,7 +174,7 @@ impl Incoming {
             let trailer = trailers.as_ref().and_then(|t| t.get(algorithm.header_name().as_str()));
             declared.check(trailer, computed)?;
         }
-        Ok(BodyFacts { md5, checksum, checksum_declared: self.declared.is_some() })
+        Ok(BodyFacts { md5, checksum })
     }
 }
 

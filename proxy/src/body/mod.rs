@@ -8,6 +8,7 @@ mod incoming;
 mod upload;
 
 pub use budget::{BufferBudget, BufferRoom};
+pub use digest::content_md5;
 pub use download::{Download, Window, open, relay};
 pub use incoming::{BodyFacts, Incoming, Learn, collect, declared_length, required_length};
 pub use upload::{Sealing, Stored, store};

@@ -2,11 +2,12 @@
 //! sealed bytes held back until every promise of the client held.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use object_format::{
     Attempt, ChecksumFact, ChecksumKind, EnvelopeHeader, EtagFact, KeyRef, ObjectName, SealedFacts, Sealer,
 };
 
+use super::digest::content_md5;
 use super::incoming::{BodyFacts, Incoming, Learn};
 use super::{BufferBudget, required_length};
 use crate::auth::Verified;
@@ -18,6 +19,7 @@ use crate::keys::OpenKey;
 use crate::keys::random::SystemRandom;
 use crate::s3::S3Request;
 
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 /// Header that carries an envelope.
 const ENVELOPE_HEADER: HeaderName = HeaderName::from_static("x-amz-meta-s3cloak");
 
@@ -71,7 +73,15 @@ pub async fn store(
     let facts = incoming.finish().await?;
     let attempt = attempt(&sealing, length, &mut out)?;
     let body = seal_whole(attempt, &pieces, &facts, sealing.etag)?;
-    let response = backend.call(caller, out, body).await?;
+    let response = backend.call(caller, out.clone(), body.clone()).await?;
+    let response = if response.status == StatusCode::BAD_REQUEST {
+        // A bucket with Object Lock wants a digest of what it stores, and says so only then. The same sealed bytes go
+        // out again: nothing is sealed twice under one salt.
+        out.headers.insert(CONTENT_MD5, content_md5(&body));
+        backend.call(caller, out, body).await?
+    } else {
+        response
+    };
     Ok(Stored { response, facts: Some(facts) })
 }
 

@@ -1,7 +1,6 @@
 //! DeleteObject and DeleteObjects: rights key by key, conditions translated to what the backend stores
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>).
 
-use base64::Engine;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -120,7 +119,7 @@ async fn forward(
     let mut out = Outgoing::bucket(Method::POST, route.bucket).flag("delete");
     out.headers = forwarded(&request.headers);
     out.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    out.headers.insert("content-md5", content_md5(&body));
+    out.headers.insert("content-md5", body::content_md5(&body));
     let answered = route.backend.call(&route.caller, out, body).await;
     for object in objects {
         services.info.forget(route.bucket, &object.key, object.version_id.as_deref());
@@ -141,13 +140,6 @@ async fn forward(
         _ => failed,
     });
     Ok((headers, DeleteResult { deleted: result.deleted, failed: failed.collect() }))
-}
-
-/// `Content-MD5` of a body towards a backend, some of which insist on it.
-pub(super) fn content_md5(body: &[u8]) -> HeaderValue {
-    use md5::Digest;
-    let text = base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(body));
-    HeaderValue::try_from(text).expect("base64 is a valid header value")
 }
 
 /// What of a delete's headers goes on as it is.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::delete::content_md5;
 use super::{Route, object_key};
 use crate::auth::Verified;
 use crate::backend::{Caller, Names, Outgoing, Response, error_from};
@@ -110,7 +109,7 @@ pub(super) fn forwarded(headers: &HeaderMap, body: &[u8]) -> HeaderMap {
     if body.is_empty() {
         out.remove(CONTENT_TYPE);
     } else {
-        out.insert(HeaderName::from_static("content-md5"), content_md5(body));
+        out.insert(HeaderName::from_static("content-md5"), crate::body::content_md5(body));
         out.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/xml"));
     }
     out
@@ -156,7 +155,7 @@ mod tests {
             names
         };
         let out = forwarded(&headers, b"<a/>");
-        assert_eq!(out["content-md5"], content_md5(b"<a/>"));
+        assert_eq!(out["content-md5"], crate::body::content_md5(b"<a/>"));
         assert_eq!(out["content-type"], "text/xml");
         let common = ["origin", "x-amz-acl", "x-amz-confirm-remove-self-bucket-access"];
         assert_eq!(sorted(out), [&["content-md5", "content-type"][..], &common[..]].concat());

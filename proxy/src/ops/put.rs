@@ -191,9 +191,9 @@ fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> Stri
     }
 }
 
-/// The checksum that the client sent comes back; one that we computed for ourselves shows on request only.
+/// The checksum that the client sent, or the CRC64NVME that stands in for one, as S3 answers.
 fn checksum_header(facts: &BodyFacts, out: &mut HeaderMap) {
-    if let (true, Some((algorithm, value))) = (facts.checksum_declared, &facts.checksum)
+    if let Some((algorithm, value)) = &facts.checksum
         && let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value))
     {
         out.insert(algorithm.header_name(), value);
