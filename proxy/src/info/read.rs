@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED, ORIGIN, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use object_format::length::{plain_len, sealed_len, total_len};
 use object_format::{
     Envelope, KeyRef, Kind, ObjectName, ObjectSecrets, Trailer, TrailerRead, has_magic, open_trailer,
@@ -23,6 +23,12 @@ use crate::services::Services;
 
 /// Name of the envelope among user metadata; some backends capitalise it, header names compare without case.
 const ENVELOPE_HEADER: &str = "x-amz-meta-s3cloak";
+/// Headers of a client that go along with reads.
+const CARRIED: [HeaderName; 3] = [
+    ORIGIN,
+    HeaderName::from_static("x-amz-expected-bucket-owner"),
+    HeaderName::from_static("x-amz-request-payer"),
+];
 /// Answers to these reads are bounded by what was asked for, and an error document.
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 
@@ -41,6 +47,8 @@ pub struct Target<'a> {
     pub key: &'a ObjectKey,
     /// A version, or the latest.
     pub version: Option<&'a str>,
+    /// Headers of the client, some of which every read on its behalf carries.
+    pub carried: Option<&'a HeaderMap>,
 }
 
 impl<'a> Target<'a> {
@@ -54,18 +62,27 @@ impl<'a> Target<'a> {
         ObjectName { binding: self.binding(), key: self.key.as_bytes() }
     }
 
+    /// The same on behalf of a client's request: the backend has its CORS rules, and decides whose bucket it has to be
+    /// and who pays.
+    #[must_use]
+    pub fn carrying(mut self, headers: &'a HeaderMap) -> Self {
+        self.carried = Some(headers);
+        self
+    }
+
     /// A backend request for this object.
     pub fn outgoing(&self, method: Method) -> Outgoing {
         let mut query = Query::default();
         if let Some(version) = self.version {
             query.push("versionId", version);
         }
+        let carried = |name: &HeaderName| Some((name.clone(), self.carried?.get(name)?.clone()));
         Outgoing {
             method,
             bucket: Some(self.bucket.clone()),
             key: Some(self.key.clone()),
             query,
-            headers: HeaderMap::new(),
+            headers: CARRIED.iter().filter_map(carried).collect(),
         }
     }
 
@@ -112,10 +129,15 @@ pub async fn lookup(services: &Services, target: &Target<'_>, need: Need) -> Res
 
 /// Reads info afresh and remembers it.
 pub async fn read(services: &Services, target: &Target<'_>, need: Need) -> Result<Found> {
-    let Some(answer) = tail_of(target, need.bytes()).await? else {
-        return head_only(services, target).await;
-    };
-    let Tail { headers, total, bytes } = answer;
+    match tail_of(target, need.bytes()).await? {
+        End::Read(tail) => of_tail(services, target, tail).await,
+        other => head_only(services, target, need, other).await,
+    }
+}
+
+/// Info from an object's last bytes.
+async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result<Found> {
+    let Tail { headers, total, bytes } = tail;
     let backend_etag = backend_etag(&headers)?;
     let opened = open_envelope(services, target, &headers).await?;
     let (nature, plain_size, shown) = match &opened {
@@ -234,14 +256,21 @@ fn unsealed(
     Ok((Nature::Plain, backend_etag.to_owned()))
 }
 
-/// For objects whose last bytes cannot be had: empty, archived, or a backend without suffix ranges.
-async fn head_only(services: &Services, target: &Target<'_>) -> Result<Found> {
+/// For objects whose last bytes were not had: empty, archived, or a suffix range was refused that should not be.
+async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: End) -> Result<Found> {
     let response = target.backend.call(target.caller, target.outgoing(Method::HEAD), Bytes::new()).await?;
     if response.status != StatusCode::OK {
         return Err(error_from(response, &target.names()).await);
     }
     let headers = response.headers;
     let total = content_length(&headers)?;
+    if total > 0 && matches!(why, End::Unsatisfiable) {
+        // Without its end an object shows another ETag, and one that lost its envelope cannot be told.
+        return match ranged_tail(target, total, need.bytes()).await? {
+            End::Read(tail) => of_tail(services, target, tail).await,
+            _ => Err(unexpected("no range of an object that has bytes")),
+        };
+    }
     let backend_etag = backend_etag(&headers)?;
     let opened = open_envelope(services, target, &headers).await?;
     let (nature, plain_size, shown, whole) = match &opened {
@@ -292,8 +321,17 @@ struct Tail {
     bytes: Bytes,
 }
 
-/// The last `want` bytes with the headers of that answer. `None`: only a HEAD can tell (empty, archived).
-async fn tail_of(target: &Target<'_>, want: u64) -> Result<Option<Tail>> {
+/// What a look at an object's end came to.
+enum End {
+    Read(Tail),
+    /// 416: the object is empty, or the backend does not take this form of range.
+    Unsatisfiable,
+    /// Only a HEAD can tell.
+    Archived,
+}
+
+/// The last `want` bytes with the headers of that answer.
+async fn tail_of(target: &Target<'_>, want: u64) -> Result<End> {
     if !target.backend.profile().suffix_ranges {
         return explicit_tail(target, want).await;
     }
@@ -304,14 +342,18 @@ async fn tail_of(target: &Target<'_>, want: u64) -> Result<Option<Tail>> {
 }
 
 /// The same for a backend that does not know suffix ranges: its length is asked for first.
-async fn explicit_tail(target: &Target<'_>, want: u64) -> Result<Option<Tail>> {
+async fn explicit_tail(target: &Target<'_>, want: u64) -> Result<End> {
     let head = target.backend.call(target.caller, target.outgoing(Method::HEAD), Bytes::new()).await?;
     if head.status != StatusCode::OK {
         return Err(error_from(head, &target.names()).await);
     }
-    let total = content_length(&head.headers)?;
+    ranged_tail(target, content_length(&head.headers)?, want).await
+}
+
+/// The last `want` bytes of an object of `total`.
+async fn ranged_tail(target: &Target<'_>, total: u64, want: u64) -> Result<End> {
     if total == 0 {
-        return Ok(None);
+        return Ok(End::Unsatisfiable);
     }
     let mut out = target.outgoing(Method::GET);
     out.headers.insert(RANGE, range_value(format!("bytes={}-{}", total.saturating_sub(want), total - 1)));
@@ -319,15 +361,15 @@ async fn explicit_tail(target: &Target<'_>, want: u64) -> Result<Option<Tail>> {
     checked_tail(target, response, want).await
 }
 
-async fn checked_tail(target: &Target<'_>, response: Response, want: u64) -> Result<Option<Tail>> {
+async fn checked_tail(target: &Target<'_>, response: Response, want: u64) -> Result<End> {
     match response.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
-        StatusCode::RANGE_NOT_SATISFIABLE => return Ok(None),
+        StatusCode::RANGE_NOT_SATISFIABLE => return Ok(End::Unsatisfiable),
         StatusCode::FORBIDDEN => {
             // An archived object refuses GET and answers HEAD; another refusal stays one.
             let error = error_from(response, &target.names()).await;
             return if error.code().name() == Code::InvalidObjectState.name() {
-                Ok(None)
+                Ok(End::Archived)
             } else {
                 Err(error)
             };
@@ -352,7 +394,7 @@ async fn checked_tail(target: &Target<'_>, response: Response, want: u64) -> Res
     if bytes.len() as u64 != length {
         return Err(unexpected("a body of another length than announced"));
     }
-    Ok(Some(Tail { headers, total, bytes }))
+    Ok(End::Read(Tail { headers, total, bytes }))
 }
 
 /// More of the end of the very object that was read.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{Route, object_key};
+use super::{Route, object_key, version};
 use crate::auth::Verified;
 use crate::backend::{Names, Outgoing, error_from};
 use crate::body;
@@ -30,7 +30,7 @@ const MAX_RESULT: usize = 16 << 20;
 pub async fn delete_object(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let key = object_key(&route, request)?;
-    let target = route.target(key, request.query.get_str("versionId"));
+    let target = route.target(key, version(request)?).carrying(&request.headers);
     let guard = Guard::of_headers(&request.headers)?;
     let conditional = !guard.is_empty();
     let mut out = target.outgoing(Method::DELETE);
@@ -99,7 +99,7 @@ async fn admit(
     if guard.is_empty() {
         return Ok(object.clone());
     }
-    let target = route.target(&object.key, object.version_id.as_deref());
+    let target = route.target(&object.key, object.version_id.as_deref()).carrying(&request.headers);
     let settled = guard.settle(services, &target).await?;
     Ok(ObjectToDelete {
         etag: settled.etag()?,

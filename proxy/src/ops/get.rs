@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_format::{BucketKeyFlag, Envelope, Layout, Mode, ObjectSecrets, Trailer};
 
-use super::{Route, object_key};
+use super::{Route, object_key, version};
 use crate::auth::Verified;
 use crate::backend::{Body, Response, error_from};
 use crate::body::{self, Download, Window};
@@ -30,7 +30,7 @@ pub async fn head_object(services: &Services, request: &Verified<S3Request>) -> 
     let route = Route::of(services, request)?;
     let key = object_key(&route, request)?;
     sse::refuse_on_read(&request.headers)?;
-    let target = route.target(key, request.query.get_str("versionId"));
+    let target = route.target(key, version(request)?).carrying(&request.headers);
     let found = Box::pin(info::read(services, &target, Need::Footer)).await?;
     let info = &found.info;
     match read::plan(&request.headers, &request.query, info)? {
@@ -53,7 +53,7 @@ pub async fn get_object(
     let route = Route::of(services, request)?;
     let key = object_key(&route, request)?;
     sse::refuse_on_read(&request.headers)?;
-    let target = route.target(key, request.query.get_str("versionId"));
+    let target = route.target(key, version(request)?).carrying(&request.headers);
     let mut known = services.info.get(target.bucket, target.key, target.version);
     for _ in 0..ATTEMPTS {
         // A cached "not modified" or "failed" is not believed: only an answer of now may say so.
@@ -129,7 +129,12 @@ async fn fetch(
     }
     let layout = match (&opened, info.trailer()) {
         (Some((_, secrets)), Some(trailer)) => Some(layout_of(secrets, trailer)?),
-        (Some((_, secrets)), None) => Layout::single(secrets),
+        // Never `None` for a sealed object: its bytes would be relayed as they are.
+        (Some((_, secrets)), None) => {
+            Some(Layout::single(secrets).ok_or_else(|| info::unexpected("the bytes of an archived object"))?)
+        }
+        // Its end was not seen, so it may be a sealed object that lost its envelope.
+        (None, _) if !info.whole => return Err(info::unexpected("the bytes of an archived object")),
         (None, _) => None,
     };
     Ok(Some(Fetched { response, opened, layout, window, whole }))
@@ -224,9 +229,10 @@ fn not_modified(info: &Info, backend: &HeaderMap) -> Error {
     if let Ok(value) = answer::quoted(&info.etag) {
         error = error.header(ETAG, value);
     }
-    for name in ["last-modified", "cache-control", "expires", "vary", "x-amz-version-id"] {
-        if let Some(value) = backend.get(name) {
-            error = error.header(HeaderName::from_static(name), value.clone());
+    const SHOWN: [&str; 5] = ["last-modified", "cache-control", "expires", "vary", "x-amz-version-id"];
+    for (name, value) in backend {
+        if SHOWN.contains(&name.as_str()) || name.as_str().starts_with("access-control-") {
+            error = error.header(name.clone(), value.clone());
         }
     }
     error

@@ -62,6 +62,7 @@ impl<'a> Route<'a> {
             bucket: self.bucket,
             key,
             version,
+            carried: None,
         }
     }
 }
@@ -73,6 +74,21 @@ pub fn object_key<'a>(route: &Route<'_>, request: &'a S3Request) -> Result<&'a O
         return Err(Error::client(Code::NoSuchKey, "The specified key does not exist."));
     }
     Ok(key)
+}
+
+/// The version that a request names. What cannot be one is refused: taken for "the latest", a delete of it would hit
+/// the wrong object.
+pub fn version(request: &S3Request) -> Result<Option<&str>> {
+    const NAME: &str = "versionId";
+    let mut given = request.query.iter().filter(|p| p.name == NAME.as_bytes());
+    let Some(first) = given.next() else { return Ok(None) };
+    let text = std::str::from_utf8(first.value.as_deref().unwrap_or_default()).unwrap_or_default();
+    let why = match (text, given.next()) {
+        ("", None) => "Version id cannot be the empty string, and has to be UTF-8",
+        (_, Some(_)) => "Version id is given twice",
+        _ => return Ok(Some(text)),
+    };
+    Err(Error::client(Code::InvalidArgument, why).field("ArgumentName", NAME))
 }
 
 /// Runs the handler of the request's operation.

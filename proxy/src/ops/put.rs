@@ -29,7 +29,7 @@ pub async fn put_object(
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let key = object_key(&route, request)?;
-    let target = route.target(key, None);
+    let target = route.target(key, None).carrying(&request.headers);
     let length = body::required_length(request)?;
     let sse = sse::for_write(&request.headers, route.rule)?;
     let context_len = sse.context.as_ref().map_or(0, String::len);
@@ -63,6 +63,14 @@ pub async fn put_object(
     // Also after a failure: the backend may hold the new object although its answer was lost.
     services.info.forget(target.bucket, target.key, None);
     let stored = stored?;
+    if stored.response.status == StatusCode::PRECONDITION_FAILED
+        && still_holds(services, &target, &request.headers).await
+    {
+        return Err(Error::client(
+            Code::ConditionalRequestConflict,
+            "The conditional request cannot succeed due to a conflicting operation against this resource.",
+        ));
+    }
     if stored.response.status != StatusCode::OK {
         return Err(error_from(stored.response, &target.names()).await);
     }
@@ -121,6 +129,16 @@ async fn translate_conditions(
     let current = current.as_ref().map(|i| Current { etag: &i.etag, backend_etag: &i.backend_etag });
     out.extend(conditions.translate(current));
     Ok(())
+}
+
+/// Whether the backend refused a condition that holds on what clients see: the same bytes were stored anew meanwhile.
+async fn still_holds(services: &Services, target: &Target<'_>, request: &HeaderMap) -> bool {
+    let conditions = WriteConditions::of(request);
+    if !conditions.need_current() {
+        return false;
+    }
+    let current = Box::pin(info::lookup(services, target, Need::Footer)).await;
+    current.is_ok_and(|info| conditions.decide(Some(&info.etag)).is_ok())
 }
 
 /// The key of this write; a client that names one needs the right to.
