@@ -2,6 +2,7 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
 
 use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use object_format::length::sealed_len;
 
 use crate::config::BackendLimits;
@@ -22,6 +23,11 @@ pub fn backend_headers(request: &HeaderMap) -> HeaderMap {
         if headers::is_forwarded_request_header(name) {
             out.append(name.clone(), value.clone());
         }
+    }
+    // `aws-chunked` speaks of the client's framing, which ended here.
+    out.remove(CONTENT_ENCODING);
+    if let Some(coding) = headers::content_encoding(request) {
+        out.insert(CONTENT_ENCODING, coding);
     }
     out
 }

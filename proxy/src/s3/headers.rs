@@ -238,7 +238,6 @@ pub fn is_forwarded_response_header(name: &HeaderName) -> bool {
         "x-amz-delete-marker",
         "x-amz-expiration",
         "x-amz-missing-meta",
-        "x-amz-mp-parts-count",
         "x-amz-replication-status",
         "x-amz-request-charged",
         "x-amz-restore",
