@@ -5,13 +5,18 @@ use base64::Engine;
 use bytes::Bytes;
 use http::HeaderValue;
 use md5::{Digest, Md5};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Bodies from this size on hash MD5 on a helper thread: it lifts one stream by 45 % (measured) and costs a small
 /// body more than it gives.
 const MD5_HELPER_FROM: u64 = 4 * 1024 * 1024;
 /// Pieces under way to the helper: 16 of at most 64 KiB bound its memory to 1 MiB.
 const MD5_QUEUE: usize = 16;
+
+/// Helpers at once. Each holds a thread of the pool that also resolves the backends' names, for as long as its client
+/// likes to take; whoever finds none free hashes in its own task.
+const MD5_HELPERS: usize = 64;
+static HELPERS: Semaphore = Semaphore::const_new(MD5_HELPERS);
 
 /// `Content-MD5` of a whole body.
 pub fn content_md5(body: &[u8]) -> HeaderValue {
@@ -27,9 +32,8 @@ pub(super) enum Md5Digest {
 
 impl Md5Digest {
     pub(super) fn new(length: u64) -> Self {
-        if length < MD5_HELPER_FROM {
-            return Self::Here(Box::new(Md5::new()));
-        }
+        let helper = if length < MD5_HELPER_FROM { None } else { HELPERS.try_acquire().ok() };
+        let Some(helper) = helper else { return Self::Here(Box::new(Md5::new())) };
         let (pieces, mut queue) = mpsc::channel::<Bytes>(MD5_QUEUE);
         let (done, result) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
@@ -37,6 +41,7 @@ impl Md5Digest {
             while let Some(piece) = queue.blocking_recv() {
                 md5.update(&piece);
             }
+            drop(helper);
             // Nobody waits for the digest of a refused upload.
             let _ = done.send(md5.finalize().into());
         });
@@ -80,5 +85,12 @@ mod tests {
         let expected: [u8; 16] = Md5::digest(&data).into();
         assert_eq!(here.finish().await, Some(expected));
         assert_eq!(beside.finish().await, Some(expected));
+    }
+
+    #[tokio::test]
+    async fn slow_uploads_do_not_take_every_thread() {
+        let many: Vec<Md5Digest> = (0..MD5_HELPERS + 10).map(|_| Md5Digest::new(MD5_HELPER_FROM)).collect();
+        let beside = many.iter().filter(|md5| matches!(md5, Md5Digest::Beside { .. })).count();
+        assert!(beside <= MD5_HELPERS, "{beside}");
     }
 }

@@ -66,13 +66,15 @@ pub async fn store(
         let attempt = attempt(&sealing, length, &mut out)?;
         return stream(exchange, incoming, backend, caller, out, attempt, sealing.etag).await;
     };
-    let mut pieces = Vec::new();
+    let capacity = usize::try_from(length).map_err(|_| Error::internal("a buffered body of 2^64"))?;
+    // One buffer: pieces kept as they come would each cost more than the byte that a hostile client puts in it.
+    let mut plain = BytesMut::with_capacity(capacity);
     while let Some(piece) = incoming.next(exchange).await? {
-        pieces.push(piece);
+        plain.extend_from_slice(&piece);
     }
     let facts = incoming.finish().await?;
     let attempt = attempt(&sealing, length, &mut out)?;
-    let body = seal_whole(attempt, &pieces, &facts, sealing.etag)?;
+    let body = seal_whole(attempt, &plain, &facts, sealing.etag)?;
     let response = backend.call(caller, out.clone(), body.clone()).await?;
     let response = if response.status == StatusCode::BAD_REQUEST {
         // A bucket with Object Lock wants a digest of what it stores, and says so only then. The same sealed bytes go
@@ -97,14 +99,12 @@ fn attempt(sealing: &Sealing<'_>, length: u64, out: &mut Outgoing) -> Result<Att
     Ok(attempt)
 }
 
-fn seal_whole(attempt: Attempt, pieces: &[Bytes], facts: &BodyFacts, etag: EtagPolicy) -> Result<Bytes> {
+fn seal_whole(attempt: Attempt, plain: &[u8], facts: &BodyFacts, etag: EtagPolicy) -> Result<Bytes> {
     let capacity =
         usize::try_from(attempt.sealed_len()).map_err(|_| Error::internal("a buffered body of 2^64"))?;
     let mut body = BytesMut::with_capacity(capacity);
     let mut sealer = attempt.into_sealer();
-    for piece in pieces {
-        sealer.push(piece, &mut |sealed| body.extend_from_slice(&sealed)).map_err(sealing_failed)?;
-    }
+    sealer.push(plain, &mut |sealed| body.extend_from_slice(&sealed)).map_err(sealing_failed)?;
     let last = sealer.finish(&sealed_facts(facts, etag)).map_err(sealing_failed)?;
     body.extend_from_slice(&last);
     Ok(body.freeze())
