@@ -2,7 +2,7 @@
 //! and nothing of what they do.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::Method;
@@ -13,7 +13,7 @@ use pingora::server::ShutdownWatch;
 use time::OffsetDateTime;
 
 use super::answer;
-use super::session::PingoraExchange;
+use super::session::{KEEP_ALIVE_SECONDS, PingoraExchange};
 use crate::auth;
 use crate::config::Listener;
 use crate::error::{Code, Error};
@@ -22,6 +22,10 @@ use crate::s3::name::{BucketName, ObjectKey};
 use crate::s3::xml::ErrorContext;
 use crate::s3::{RequestHead, RequestId, S3Request, target_text};
 use crate::services::Services;
+
+/// From an idle connection to the end of a request's head: the wait for a next request, and as long again for a head that
+/// comes byte by byte.
+const HEAD_TIME: Duration = Duration::from_secs(2 * KEEP_ALIVE_SECONDS);
 
 /// Serves the clients of one listener.
 pub struct S3App {
@@ -98,10 +102,10 @@ impl S3App {
         exchange.into_session().await
     }
 
-    /// Bytes that are no HTTP request still get an S3 answer, and then the connection ends.
-    async fn refuse_unparsable(&self, session: ServerSession, cause: String) {
+    /// Bytes that are no HTTP request still get an S3 answer, and then the connection ends. Pingora's description of them
+    /// quotes them, signatures and customer keys included: it must not reach the log.
+    async fn refuse_unparsable(&self, session: ServerSession, too_large: bool) {
         let id = RequestId::fresh();
-        let too_large = cause.contains("larger than");
         let error = if too_large {
             Error::client(
                 Code::RequestHeaderSectionTooLarge,
@@ -118,7 +122,7 @@ impl S3App {
             request_id: id.as_str(),
             host_id: id.as_str(),
         };
-        let failure = answer::write(&mut exchange, Err(error.because(cause)), &context).await;
+        let failure = answer::write(&mut exchange, Err(error), &context).await;
         if let Some(error) = &failure {
             answer::log(error, id.as_str(), "Unparsed");
         }
@@ -136,7 +140,10 @@ impl HttpServerApp for S3App {
         let mut stopping = shutdown.clone();
         let read = tokio::select! {
             biased;
-            read = session.read_request() => read,
+            read = tokio::time::timeout(HEAD_TIME, session.read_request()) => match read {
+                Ok(read) => read,
+                Err(_) => return None,
+            },
             // An idle keep-alive connection must not hold up a shutdown.
             _ = stopping.wait_for(|stop| *stop) => return None,
         };
@@ -144,21 +151,21 @@ impl HttpServerApp for S3App {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
-                self.refuse_unparsable(session, error.to_string()).await;
+                self.refuse_unparsable(session, error.to_string().contains("larger than")).await;
                 return None;
             }
             Err(_) => return None,
         }
         if session.req_header().method == Method::CONNECT {
-            self.refuse_unparsable(session, "CONNECT is not served".to_owned()).await;
+            self.refuse_unparsable(session, false).await;
             return None;
         }
         let reusable = !*shutdown.borrow();
         let session = Box::pin(self.serve(session, reusable)).await?;
         let settings = HttpPersistentSettings::for_session(&session);
-        match session.finish().await {
-            Ok(Some(stream)) => Some(ReusedHttpStream::from_reusable_stream(stream, settings)),
-            Ok(None) | Err(_) => None,
+        match tokio::time::timeout(HEAD_TIME, session.finish()).await {
+            Ok(Ok(Some(stream))) => Some(ReusedHttpStream::from_reusable_stream(stream, settings)),
+            Ok(Ok(None) | Err(_)) | Err(_) => None,
         }
     }
 }

@@ -17,6 +17,10 @@ use crate::exchange::{Exchange, Head};
 const READ_IDLE: Duration = Duration::from_secs(60);
 /// A write that makes no progress for this long means that the client stopped reading.
 const WRITE_IDLE: Duration = Duration::from_secs(60);
+/// A close that the client does not take is left to the kernel after this.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// Whole answers are written in pieces of this size, each with a deadline of its own.
+const PIECE: usize = 64 * 1024;
 /// Idle keep-alive connections are closed after this many seconds.
 pub(super) const KEEP_ALIVE_SECONDS: u64 = 60;
 /// An answered request whose body was not read: up to this many bytes are read and dropped, so that the answer
@@ -81,18 +85,14 @@ impl PingoraExchange {
 
     /// Writes a whole answer. `length` is shown where it differs from the body's (HEAD).
     pub(super) async fn answer(&mut self, head: Head, body: Bytes, length: Option<u64>) -> Result<()> {
-        let unread = !self.session.is_body_done();
-        if unread && self.expects_continue && !self.continued {
-            // The client may send its body or not: only a new connection is unambiguous.
-            self.reusable = false;
-        } else if unread && self.announced_length().is_none_or(|left| left > DRAIN_BYTES) {
-            self.reusable = false;
-        }
         let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let shown = if bodiless { None } else { Some(length.unwrap_or(body.len() as u64)) };
         self.write_head(head, shown).await?;
         if !self.head_only && !bodiless {
-            self.write_body(body).await?;
+            let mut left = body;
+            while !left.is_empty() {
+                self.write_body(left.split_to(left.len().min(PIECE))).await?;
+            }
         }
         self.finish().await
     }
@@ -113,7 +113,8 @@ impl PingoraExchange {
         if self.reusable {
             Some(self.session)
         } else {
-            self.session.shutdown().await;
+            // A client that reads nothing would hold up the close too.
+            let _ = tokio::time::timeout(CLOSE_TIME, self.session.shutdown()).await;
             None
         }
     }
@@ -136,6 +137,13 @@ impl PingoraExchange {
     }
 
     async fn write_head(&mut self, head: Head, length: Option<u64>) -> Result<()> {
+        let unread = !self.session.is_body_done();
+        if unread && self.expects_continue && !self.continued {
+            // The client may send its body or not: only a new connection is unambiguous.
+            self.reusable = false;
+        } else if unread && self.announced_length().is_none_or(|left| left > DRAIN_BYTES) {
+            self.reusable = false;
+        }
         let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 4))
             .map_err(|e| Error::internal(format!("building a response head: {e}")))?;
         for (name, value) in &head.headers {
@@ -158,10 +166,7 @@ impl PingoraExchange {
         self.session.set_keepalive(self.reusable.then_some(KEEP_ALIVE_SECONDS));
         self.started = true;
         self.status = Some(head.status);
-        self.session
-            .write_response_header(Box::new(out))
-            .await
-            .map_err(|e| client_gone(format!("writing the response head: {e}")))
+        within("writing the response head", self.session.write_response_header(Box::new(out))).await
     }
 }
 
@@ -193,10 +198,7 @@ impl Exchange for PingoraExchange {
             return Ok(());
         }
         self.continued = true;
-        self.session
-            .write_continue_response()
-            .await
-            .map_err(|e| client_gone(format!("writing 100 Continue: {e}")))
+        within("writing 100 Continue", self.session.write_continue_response()).await
     }
 
     async fn start(&mut self, head: Head, length: u64) -> Result<()> {
@@ -208,19 +210,22 @@ impl Exchange for PingoraExchange {
             return Ok(());
         }
         self.sent += bytes.len() as u64;
-        self.session
-            .write_response_body(bytes, false)
-            .await
-            .map_err(|e| client_gone(format!("writing the response body: {e}")))
+        within("writing the response body", self.session.write_response_body(bytes, false)).await
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.session
-            .write_response_body(Bytes::new(), true)
-            .await
-            .map_err(|e| client_gone(format!("ending the response body: {e}")))?;
+        within("ending the response body", self.session.write_response_body(Bytes::new(), true)).await?;
         self.finished = true;
         Ok(())
+    }
+}
+
+/// A write to the client. Pingora's own deadline covers bodies, and neither heads nor the last flush: a client that sends
+/// requests and reads no answer would hold each of them for good.
+async fn within(what: &str, write: impl Future<Output = pingora::Result<()>>) -> Result<()> {
+    match tokio::time::timeout(WRITE_IDLE, write).await {
+        Ok(written) => written.map_err(|e| client_gone(format!("{what}: {e}"))),
+        Err(_) => Err(client_gone(format!("{what}: the client takes no bytes"))),
     }
 }
 
