@@ -31,7 +31,7 @@ fn refused(status: u16, code: &str) -> Fault {
 async fn a_version_that_no_object_can_have_never_means_the_latest() {
     let stack = Stack::start().await;
     stack.put("v", b"precious").await;
-    for query in ["versionId=%ff", "versionId=", "versionId", "versionId=null&versionId=other"] {
+    for query in ["versionId=", "versionId", "versionId=null&versionId=other"] {
         for method in ["GET", "HEAD", "DELETE"] {
             let answer = stack.proxy.send(Call::new(method, format!("{}?{query}", target("v")))).await;
             assert_eq!(answer.status, 400, "{method} {query}");

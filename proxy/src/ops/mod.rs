@@ -120,3 +120,37 @@ pub async fn dispatch(
         other => Err(Error::internal(format!("no handler for {}", other.name()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::s3::{RequestHead, RequestId};
+
+    fn versions(query: &str) -> Result<Option<String>> {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", http::HeaderValue::from_static("s3"));
+        let request = S3Request::parse(RequestHead {
+            method: Method::DELETE,
+            target: &format!("/bkt/k?{query}"),
+            headers,
+            secure: false,
+            domains: &[],
+            region: None,
+            minio_api: false,
+            request_id: RequestId::from_random([0; 8]),
+        })?;
+        version(&request).map(|v| v.map(str::to_owned))
+    }
+
+    #[test]
+    fn only_a_request_without_a_version_means_the_latest() {
+        assert_eq!(versions("x-id=DeleteObject").unwrap(), None);
+        assert_eq!(versions("versionId=3%2F4").unwrap().as_deref(), Some("3/4"));
+        assert_eq!(versions("versionId=null").unwrap().as_deref(), Some("null"));
+        for bad in ["versionId=%ff", "versionId=", "versionId", "versionId=3&versionId=3"] {
+            assert_eq!(versions(bad).unwrap_err().code(), &Code::InvalidArgument, "{bad}");
+        }
+    }
+}
