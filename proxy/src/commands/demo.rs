@@ -120,8 +120,8 @@ In another terminal:
 
   rclone
     export RCLONE_S3_PROVIDER=Other RCLONE_S3_ENV_AUTH=true RCLONE_S3_ENDPOINT={url}
-    rclone copy hello.txt :s3:{BUCKET}
-    rclone cat :s3:{BUCKET}/hello.txt
+    rclone copyto hello.txt :s3:{BUCKET}/hello-too.txt
+    rclone cat :s3:{BUCKET}/hello-too.txt
 
   curl
     curl {SIGN} --user {user} -T hello.txt {url}/{BUCKET}/hello.txt

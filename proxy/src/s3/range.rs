@@ -28,7 +28,7 @@ impl ByteRange {
             return None;
         }
         // A second range brings a comma, which is no digit: it fails below.
-        let (first, last) = spec.trim().split_once('-')?;
+        let (first, last) = spec.split_once('-')?;
         match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last => Some(Self::Bounds(first, last)),
             (Some(first), None) if last.is_empty() => Some(Self::From(first)),
@@ -107,6 +107,7 @@ mod tests {
             "0-1",
             "bytes 0-1",
             "bytes=1-2-3",
+            "bytes= -1",
         ] {
             assert_eq!(parse(ignored), None, "{ignored}");
         }
