@@ -212,3 +212,44 @@ async fn an_upload_in_the_smallest_of_chunks_is_taken() {
     assert_eq!(stack.proxy.send(call).await.status, 200);
     assert!(stack.get("tiny").await.body == data);
 }
+
+#[tokio::test]
+async fn a_date_is_compared_with_the_object_of_now() {
+    let stack = Stack::start().await;
+    let data = random(7, 200_000);
+    stack.put("d", &data).await;
+    let modified = stack.get("d").await.header("last-modified").unwrap().to_owned();
+    // Stored anew with the same bytes, as far as anybody can see.
+    let later =
+        || Fault::Headers(vec![("last-modified".to_owned(), "Fri, 01 Jan 2100 00:00:00 GMT".to_owned())]);
+    stack.store.faults().on(Method::GET, "/d", later());
+    let call = Call::new("GET", target("d")).header("if-unmodified-since", modified.clone());
+    assert_eq!(stack.proxy.send(call).await.status, 412);
+
+    stack.get("d").await;
+    stack.store.faults().on(Method::GET, "/d", later());
+    let call =
+        Call::new("GET", target("d")).header("if-range", modified.clone()).header("range", "bytes=0-9");
+    let whole = stack.proxy.send(call).await;
+    assert_eq!((whole.status, whole.body.len()), (200, data.len()));
+
+    let call = Call::new("GET", target("d")).header("if-range", modified).header("range", "bytes=0-9");
+    assert_eq!(stack.proxy.send(call).await.status, 206);
+}
+
+#[tokio::test]
+async fn an_old_client_gets_no_interim_answer() {
+    let stack = Stack::start().await;
+    let call = Call::new("PUT", target("old")).header("expect", "100-continue").body(b"body".as_slice());
+    let wire = stack.proxy.wire(&call);
+    let head = wire.windows(9).position(|w| w == b" HTTP/1.1").unwrap();
+    let mut old = wire.clone();
+    old[head + 8] = b'0';
+    let mut tcp = tokio::net::TcpStream::connect(stack.proxy.address).await.unwrap();
+    tcp.write_all(&old).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut answer).await.unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.starts_with("HTTP/1.") && text[8..].starts_with(" 200"), "{text}");
+    assert_eq!(stack.get("old").await.body, b"body");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -49,8 +49,9 @@ impl PingoraExchange {
         session.set_read_timeout(Some(READ_IDLE));
         session.set_write_timeout(Some(WRITE_IDLE));
         let head = session.req_header();
-        let expects_continue =
-            head.headers.get(EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        // A client of HTTP/1.0 knows no interim answer (RFC 9110 10.1.1).
+        let expects_continue = head.version >= Version::HTTP_11
+            && head.headers.get(EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let reusable = reusable && session.get_keepalive().is_some();
         let head_only = session.req_header().method == Method::HEAD;
         Self {

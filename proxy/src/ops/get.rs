@@ -20,6 +20,7 @@ use crate::plan::read::{self, ReadBytes, ReadPlan};
 use crate::plan::sse;
 use crate::s3::S3Request;
 use crate::s3::checksum::ChecksumAlgorithm;
+use crate::s3::condition::ReadConditions;
 use crate::services::Services;
 
 /// Looks at an object at most this often before it gives up on one that is being replaced all the time.
@@ -54,7 +55,9 @@ pub async fn get_object(
     let key = object_key(&route, request)?;
     sse::refuse_on_read(&request.headers)?;
     let target = route.target(key, version(request)?).carrying(&request.headers);
-    let mut known = services.info.get(target.bucket, target.key, target.version);
+    // Stored anew without a change, an object is younger than what is known of it.
+    let dated = ReadConditions::of(&request.headers).allow_until_a_date();
+    let mut known = services.info.get(target.bucket, target.key, target.version).filter(|_| !dated);
     for _ in 0..ATTEMPTS {
         // A cached "not modified" or "failed" is not believed: only an answer of now may say so.
         let planned = known.take().and_then(|info| {

@@ -86,6 +86,11 @@ impl ReadConditions {
         *self == Self { source: self.source, ..Self::default() }
     }
 
+    /// Whether a younger Last-Modified could turn a yes, or a range, into something else.
+    pub fn allow_until_a_date(&self) -> bool {
+        self.if_unmodified_since.is_some() || matches!(self.if_range, Some(IfRange::Date(_)))
+    }
+
     /// Decides on an object that exists. `etag` is the one that clients see, unquoted.
     ///
     /// Order (RFC 9110 13.2.2, as S3 applies it): a true If-Match beats If-Unmodified-Since, a false If-None-Match
