@@ -8,8 +8,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::Log;
 
-/// Libraries whose `info` is of no use to an operator. A filter that names them wins.
-const QUIET: &str = "pingora=warn,pingora_core=warn,pingora_proxy=warn,hyper=warn,rustls=warn,s3s=warn";
+/// Libraries whose `info` is of no use to an operator, or whose `trace` prints requests with every header. A filter
+/// that names them wins.
+const QUIET: &str =
+    "aws_sigv4=warn,pingora=warn,pingora_core=warn,pingora_proxy=warn,hyper=warn,rustls=warn,s3s=warn";
 
 /// Installs the subscriber for the whole process. `Err` where one is installed already.
 pub fn init(log: &Log) -> Result<(), String> {
@@ -19,7 +21,11 @@ pub fn init(log: &Log) -> Result<(), String> {
 }
 
 /// The subscriber for `log`, writing to `writer`.
-fn subscriber<W>(
+///
+/// # Errors
+///
+/// What is wrong with the filter.
+pub fn subscriber<W>(
     log: &Log,
     writer: W,
     ansi: bool,

@@ -1,58 +1,33 @@
 //! The leaves of a backend's XML answer: element paths and their text. For the few small documents that the
 //! backend's room itself reads; listings for clients are edited elsewhere.
 
-use quick_xml::Reader;
-use quick_xml::events::{BytesRef, Event};
+use crate::s3::xml::{Token, Tokens};
 
 /// Every element without children, in document order, as (`Root/Child/Leaf`, text). Namespaces are dropped; what
 /// follows a syntax error is not read.
 pub(super) fn leaves(body: &[u8]) -> Vec<(String, String)> {
-    let mut reader = Reader::from_reader(body);
+    let mut tokens = Tokens::new(body);
     let mut path: Vec<String> = Vec::new();
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut is_leaf = false;
     let mut out = Vec::new();
     loop {
-        match reader.read_event() {
-            Ok(Event::Start(start)) => {
-                path.push(String::from_utf8_lossy(start.local_name().as_ref()).into_owned());
+        match tokens.next() {
+            Ok(Token::Open(name)) => {
+                path.push(String::from_utf8_lossy(name).into_owned());
                 text.clear();
                 is_leaf = true;
             }
-            Ok(Event::Empty(start)) => {
-                let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
-                let parent = path.iter().map(|name| format!("{name}/")).collect::<String>();
-                out.push((parent + &name, String::new()));
-                is_leaf = false;
-            }
-            Ok(Event::Text(piece)) => text.push_str(&piece.decode().unwrap_or_default()),
-            Ok(Event::GeneralRef(reference)) => text.push_str(&entity(&reference)),
-            Ok(Event::CData(piece)) => text.push_str(&String::from_utf8_lossy(&piece)),
-            Ok(Event::End(_)) => {
+            Ok(Token::Text(piece)) => text.extend_from_slice(&piece),
+            Ok(Token::Close) => {
                 if std::mem::take(&mut is_leaf) {
-                    out.push((path.join("/"), std::mem::take(&mut text)));
+                    out.push((path.join("/"), String::from_utf8_lossy(&text).into_owned()));
                 }
                 path.pop();
             }
-            Ok(Event::Eof) | Err(_) => return out,
-            Ok(_) => {}
+            Ok(Token::End) | Err(_) => return out,
         }
     }
-}
-
-fn entity(reference: &BytesRef<'_>) -> String {
-    if let Ok(Some(c)) = reference.resolve_char_ref() {
-        return c.to_string();
-    }
-    let text = match &**reference {
-        b"amp" => "&",
-        b"lt" => "<",
-        b"gt" => ">",
-        b"quot" => "\"",
-        b"apos" => "'",
-        _ => "",
-    };
-    text.to_owned()
 }
 
 #[cfg(test)]
@@ -71,5 +46,7 @@ mod tests {
     fn garbage_gives_what_stood_before_it() {
         assert_eq!(leaves(b"<a><b>1</b><c"), [("a/b".to_owned(), "1".to_owned())]);
         assert!(leaves(b"\xff\x00 not xml").is_empty());
+        assert!(leaves(b"<!DOCTYPE html><Error><Code>NoSuchKey</Code></Error>").is_empty());
+        assert_eq!(leaves(b"<a><b>&unknown;</b><c>2</c></a>"), []);
     }
 }

@@ -50,6 +50,9 @@ impl Inner {
             self.drop_keys(external).await;
         } else if !error.is_unreachable() && worked {
             tracing::error!(alert = true, key = %external, %error, "a key that worked before does not");
+        } else if *error == KeyError::NotFound {
+            // Nobody's failure: a name that a client made up, or a first start that makes the key next.
+            tracing::info!(key = %external, "the key service has no key of this name");
         } else {
             tracing::warn!(key = %external, %error, "the key service failed on a key");
         }

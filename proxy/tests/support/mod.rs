@@ -42,6 +42,8 @@ pub struct Options {
     pub system: Option<&'static str>,
     /// YAML inside the braces of the client's one grant; everything otherwise.
     pub allow: Option<&'static str>,
+    /// Where keys come from, with a key `test-key`; a new local folder otherwise.
+    pub keys: Option<Arc<dyn KeyService>>,
 }
 
 impl Stack {
@@ -65,7 +67,8 @@ impl Stack {
             "listen:\n  - address: {address}\n\
              backends:\n  default:\n    endpoint: {}\n    region: us-east-1\n    access_key: backend\n    \
              secret_key: backend-secret\n    system: {{ {} }}\n{}\n\
-             keys:\n  services:\n    main: {{ type: local, path: {} }}\n  default_key: test-key\n\
+             keys:\n  services:\n    main: {{ type: local, path: {} }}\n  default_key: test-key\n  \
+             bucket_key: {{ recheck: 30m }}\n\
              credentials:\n  - access_key: client\n    secret_key: client-secret\n    \
              allow: [{{ {} }}]\n\
              buckets:\n{}\n{}\n",
@@ -78,18 +81,15 @@ impl Stack {
             options.more,
         );
         let config: Arc<Config> = Arc::new(config(&yaml));
-        let keys = LocalKeys::open(folder.path().join("keys")).unwrap();
-        keys.create(&kms_client::KeyName::new("test-key").unwrap()).await.unwrap();
-        let services: BTreeMap<String, Arc<dyn KeyService>> =
-            [("main".to_owned(), Arc::new(keys) as Arc<dyn KeyService>)].into();
-        let keyring = Keyring::new(services, &config.keys);
-        let services = Arc::new(Services::with_keyring(config.clone(), keyring).unwrap());
-        for backend in services.backends.iter() {
-            backend.prepare().await.unwrap();
-        }
-        services.keyring.start().await;
-        let app = S3App::new(services.clone(), &config.listen[0]);
-        tokio::spawn(serve_on(listener, app));
+        let keys = match options.keys {
+            Some(keys) => keys,
+            None => {
+                let keys = LocalKeys::open(folder.path().join("keys")).unwrap();
+                keys.create(&kms_client::KeyName::new("test-key").unwrap()).await.unwrap();
+                Arc::new(keys)
+            }
+        };
+        let services = serve(config, keys, listener).await;
         store.journal().take();
         let client = |address, access: &str, secret: &str| Client {
             address,
@@ -123,6 +123,23 @@ impl Stack {
     pub async fn head(&self, key: &str) -> Answer {
         self.proxy.send(Call::new("HEAD", format!("/{BUCKET}/{key}"))).await
     }
+}
+
+/// Starts one proxy on `listener`; another replica, where one runs for the same configuration already.
+pub async fn serve(
+    config: Arc<Config>,
+    keys: Arc<dyn KeyService>,
+    listener: tokio::net::TcpListener,
+) -> Arc<Services> {
+    let keyring = Keyring::new(BTreeMap::from([("main".to_owned(), keys)]), &config.keys);
+    let services = Arc::new(Services::with_keyring(config.clone(), keyring).unwrap());
+    for backend in services.backends.iter() {
+        backend.prepare().await.unwrap();
+    }
+    services.keyring.start().await;
+    let app = S3App::new(services.clone(), &config.listen[0]);
+    tokio::spawn(serve_on(listener, app));
+    services
 }
 
 fn config(yaml: &str) -> Config {

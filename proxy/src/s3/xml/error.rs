@@ -1,6 +1,5 @@
-//! Error bodies: ours to the client, and the backend's read for its code and message.
+//! Error bodies as the client gets them. A backend's are read in `backend/failure.rs`.
 
-use super::tokens::{Broken, Tokens};
 use super::write::Writer;
 use crate::error::Error;
 
@@ -46,46 +45,6 @@ pub fn error_body(error: &Error, context: &ErrorContext<'_>) -> String {
     writer.finish()
 }
 
-/// A backend's error body.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct BackendError {
-    /// `<Code>`
-    pub code: String,
-    /// `<Message>`; empty where there is none.
-    pub message: String,
-    /// Every other element that holds text only.
-    pub fields: Vec<(String, String)>,
-}
-
-impl BackendError {
-    /// The first other element of that name.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// Reads an error body. `None` where it is not an `<Error>` with a code: an HTML page, an empty body, a cut one.
-pub fn parse_error(body: &[u8]) -> Option<BackendError> {
-    read(body).ok().filter(|error| !error.code.is_empty())
-}
-
-fn read(body: &[u8]) -> Result<BackendError, Broken> {
-    let mut tokens = Tokens::new(body);
-    tokens.root("Error")?;
-    let mut error = BackendError::default();
-    while let Some(name) = tokens.child()? {
-        let name = String::from_utf8_lossy(name).into_owned();
-        let Some(text) = tokens.leaf()? else { continue };
-        match name.as_str() {
-            "Code" => error.code = text,
-            "Message" => error.message = text,
-            _ => error.fields.push((name, text)),
-        }
-    }
-    tokens.end()?;
-    Ok(error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,37 +78,5 @@ mod tests {
         assert_eq!(body.matches("<Key>").count(), 1);
         let bare = error_body(&error, &ErrorContext::default());
         assert!(!bare.contains("BucketName"), "{bare}");
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let error = Error::client(Code::InvalidRange, "<m>").field("ActualObjectSize", "5");
-        let read = parse_error(error_body(&error, &CONTEXT).as_bytes()).unwrap();
-        assert_eq!((read.code.as_str(), read.message.as_str()), ("InvalidRange", "<m>"));
-        assert_eq!(read.field("ActualObjectSize"), Some("5"));
-        assert_eq!(read.field("Nothing"), None);
-    }
-
-    #[test]
-    fn backends_may_add_what_they_like() {
-        let body = b"  <?xml version='1.0'?><Error xmlns='u'><Code>SlowDown</Code><X><Y/>z</X><Z/></Error>\n";
-        let read = parse_error(body).unwrap();
-        assert_eq!((read.code.as_str(), read.message.as_str(), read.field("Z")), ("SlowDown", "", Some("")));
-        assert_eq!(read.field("X"), None);
-    }
-
-    #[test]
-    fn what_is_no_error_body_is_none() {
-        for other in [
-            "",
-            "<html><body>502</body></html>",
-            "<Error><Code>A</Code>",
-            "<Error><Message>m</Message></Error>",
-            "<Error><Code>A</Code></Error><Error/>",
-            "{\"code\":1}",
-            "<ListBucketResult/>",
-        ] {
-            assert_eq!(parse_error(other.as_bytes()), None, "{other}");
-        }
     }
 }

@@ -13,9 +13,9 @@ pub use delete::{
     DeleteRequest, DeleteResult, DeletedKey, FailedKey, MAX_DELETE_BODY, ObjectToDelete, parse_delete,
     parse_delete_result, render_delete, render_delete_result,
 };
-pub use error::{BackendError, ErrorContext, error_body, parse_error};
+pub use error::{ErrorContext, error_body};
 pub use find::first_text;
-pub(crate) use tokens::{Broken, Tokens};
+pub(crate) use tokens::{Broken, Token, Tokens};
 pub use write::Writer;
 pub(crate) use write::escape;
 

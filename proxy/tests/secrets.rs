@@ -1,0 +1,172 @@
+//! What a proxy at its most talkative logs, answers and prints holds no secret. The one test of its process, since
+//! it takes the process's log.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use kms_client::local::LocalKeys;
+use kms_client::{DataKey, KeyError, KeyInfo, KeyName, KeyService, PlainKey, ServiceStatus};
+use s3cloak::config::Log;
+use support::{BUCKET, Call, Client, Options, Stack};
+
+const BODY: &str = "MARKED-PLAINTEXT-OF-AN-OBJECT";
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A local service that remembers every data key it gave out.
+struct Spy {
+    keys: LocalKeys,
+    given: Mutex<Vec<[u8; 32]>>,
+}
+
+impl Spy {
+    fn note(&self, key: &PlainKey) {
+        self.given.lock().unwrap().push(*key.expose());
+    }
+}
+
+#[async_trait]
+impl KeyService for Spy {
+    async fn generate(&self, name: &KeyName, context: &[u8]) -> Result<DataKey, KeyError> {
+        let key = self.keys.generate(name, context).await?;
+        self.note(&key.plaintext);
+        Ok(key)
+    }
+    async fn decrypt(&self, name: &KeyName, sealed: &[u8], context: &[u8]) -> Result<PlainKey, KeyError> {
+        let key = self.keys.decrypt(name, sealed, context).await?;
+        self.note(&key);
+        Ok(key)
+    }
+    async fn create(&self, name: &KeyName) -> Result<(), KeyError> {
+        self.keys.create(name).await
+    }
+    async fn describe(&self, name: &KeyName) -> Result<KeyInfo, KeyError> {
+        self.keys.describe(name).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, KeyError> {
+        self.keys.list(prefix).await
+    }
+    async fn delete(&self, name: &KeyName) -> Result<(), KeyError> {
+        self.keys.delete(name).await
+    }
+    async fn status(&self) -> ServiceStatus {
+        self.keys.status().await
+    }
+    async fn health(&self, name: &KeyName) -> Result<(), KeyError> {
+        self.keys.health(name).await
+    }
+}
+
+/// Every spelling in which bytes might be shown.
+fn spellings(bytes: &[u8]) -> [String; 4] {
+    [hex::encode(bytes), STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes), format!("{bytes:?}")]
+}
+
+#[tokio::test]
+async fn secrets_stay_out_of_logs_errors_and_debug() {
+    let log = Captured::default();
+    let writer = log.clone();
+    let verbose = Log { filter: "trace".to_owned(), json: false };
+    let subscriber = s3cloak::logging::subscriber(&verbose, move || writer.clone(), false).unwrap();
+    tracing_subscriber::util::SubscriberInitExt::try_init(subscriber).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let keys = LocalKeys::open(folder.path()).unwrap();
+    keys.create(&KeyName::new("test-key").unwrap()).await.unwrap();
+    let spy = Arc::new(Spy { keys, given: Mutex::default() });
+    let stack = Stack::with(Options { keys: Some(spy.clone()), ..Options::default() }).await;
+
+    // What goes well, and what is refused for every reason that touches a secret.
+    let customer_key = [0xC5u8; 32];
+    let presigned = "5ec2e7".repeat(11)[..64].to_owned();
+    stack.put("fine", BODY.as_bytes()).await;
+    assert_eq!(stack.get("fine").await.text(), BODY);
+    assert_eq!(stack.get_range("fine", "bytes=2-5").await.text(), "RKED");
+    let target = || format!("/{BUCKET}/fine");
+    let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=60&X-Amz-Date=20200101T000000Z&\
+                 X-Amz-SignedHeaders=host&X-Amz-Credential=client%2F20200101%2Fus-east-1%2Fs3%2Faws4_request";
+    let calls = [
+        (403, Call::new("GET", format!("{}?{query}&X-Amz-Signature={presigned}", target()))),
+        (
+            400,
+            Call::new("PUT", target())
+                .body(BODY.as_bytes())
+                .header("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+        ),
+        (
+            501,
+            Call::new("PUT", target())
+                .body(BODY.as_bytes())
+                .header("x-amz-server-side-encryption-customer-algorithm", "AES256")
+                .header("x-amz-server-side-encryption-customer-key", STANDARD.encode(customer_key))
+                .header("x-amz-server-side-encryption-customer-key-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+        ),
+        (400, Call::new("PUT", target()).body(BODY.as_bytes()).header("x-amz-meta-s3cloak", "forged")),
+        (501, Call::new("GET", format!("{}?unheard-of", target()))),
+        (404, Call::new("GET", format!("/{BUCKET}/nothing"))),
+    ];
+    let mut shown = String::new();
+    let mut statuses = Vec::new();
+    for (status, call) in calls {
+        let what = format!("{} {}", call.method, call.target);
+        let answer = match call.target.contains("X-Amz-Signature") {
+            // Sent as it is: the query is the signature.
+            true => {
+                let head = format!("GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", call.target, stack.proxy.address);
+                stack.proxy.raw(head.as_bytes(), false).await
+            }
+            false => stack.proxy.send(call).await,
+        };
+        shown += &answer.text();
+        shown += &format!("{:?}\n", answer.headers);
+        statuses.push((what, status, answer.status));
+    }
+    assert!(statuses.iter().all(|(_, wanted, got)| wanted == got), "{statuses:?}");
+    let stranger = Client { secret_key: "client-secreT".to_owned(), ..stack.proxy.clone() };
+    let answer = stranger.send(Call::new("GET", target())).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "SignatureDoesNotMatch"));
+    shown += &answer.text();
+    shown += &format!("{:?} {:?}", stack.services.config, stack.services.credentials);
+
+    // Tampered with on the backend.
+    stack.store.tamper(BUCKET, "fine", |object| object.body[3] ^= 1).unwrap();
+    shown += &stack.get("fine").await.text().replace(BODY, "");
+
+    let text = shown + &String::from_utf8_lossy(&log.0.lock().unwrap());
+    assert!(text.contains("request refused"), "the log was captured");
+    let given = spy.given.lock().unwrap().clone();
+    assert!(!given.is_empty());
+    let external =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let mut secrets: Vec<String> =
+        ["client-secret", "backend-secret", "MARKED-PLAIN", presigned.as_str()].map(String::from).into();
+    secrets.extend(spellings(BODY.as_bytes()));
+    secrets.extend(spellings(&customer_key));
+    secrets.extend(given.iter().flat_map(|key| spellings(key)));
+    secrets.extend(external.flat_map(|key| spellings(&key)));
+    for secret in secrets {
+        let around = text.find(&secret).map(|at| {
+            let from = text[..at].rfind('\n').unwrap_or(0);
+            text[from..].chars().take(600).collect::<String>()
+        });
+        assert!(around.is_none(), "{secret} is shown in: {around:?}");
+    }
+}
