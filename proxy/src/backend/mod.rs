@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, IF_MATCH, IF_NONE_MATCH};
 use http::{Extensions, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -119,6 +119,8 @@ struct Inner {
     endpoint: Endpoint,
     connector: Connector,
     pool: Client<Connector, Full<Bytes>>,
+    /// For what must not meet a connection of the pool, nor leave one behind.
+    unpooled: Client<Connector, Full<Bytes>>,
     own: Signer,
     /// By the client's access key.
     callers: HashMap<String, Signer>,
@@ -149,18 +151,18 @@ impl Backend {
 
     fn with_callers(name: &str, config: config::Backend, callers: HashMap<String, Signer>) -> Result<Self> {
         let connector = Connector::new(&config)?;
-        let pool = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_timer(TokioTimer::new())
-            .set_host(false)
-            .http1_max_buf_size(READ_AHEAD)
-            .build(connector.clone());
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.set_host(false).http1_max_buf_size(READ_AHEAD);
+        let unpooled = builder.clone().pool_max_idle_per_host(0).build(connector.clone());
+        let pool =
+            builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector.clone());
         Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
             endpoint: Endpoint::new(&config)?,
             own: Signer::new(config.keys.clone()),
             connector,
             pool,
+            unpooled,
             callers,
             regions: RwLock::default(),
             system: OnceCell::new(),
@@ -286,7 +288,7 @@ impl Backend {
         let mut request = whole(self.sign(who, out, region, payload)?, body);
         let connection = capture_connection(&mut request);
         let idle = self.0.config.timeouts.idle;
-        let error = match self.within_head_deadline(self.0.pool.request(request)).await? {
+        let error = match self.within_head_deadline(self.client_for(out).request(request)).await? {
             Ok(answer) => {
                 if let Some(used) = answer.extensions().get::<Used>() {
                     used.mark();
@@ -308,6 +310,15 @@ impl Backend {
         self.resend(who, out, region, body, payload).await
     }
 
+    /// The pool, except for two kinds of request. What is sent at start would leave connections there whose tasks
+    /// belong to the start's runtime, and every request over them would be woken across runtimes. And a conditional
+    /// write that is sent again after a stale connection could meet its own first effect as a failed condition.
+    fn client_for(&self, out: &Outgoing) -> &Client<Connector, Full<Bytes>> {
+        let writes = out.method != Method::GET && out.method != Method::HEAD;
+        let conditional = [IF_MATCH, IF_NONE_MATCH].iter().any(|n| out.headers.contains_key(n));
+        if !self.is_prepared() || (writes && conditional) { &self.0.unpooled } else { &self.0.pool }
+    }
+
     /// The same request on a connection that was never pooled.
     async fn resend(
         &self,
@@ -317,15 +328,10 @@ impl Backend {
         body: &Bytes,
         payload: PayloadHash,
     ) -> Result<Response> {
-        // A pool of one request: whatever stands idle in the shared one may be as dead as the last.
-        let fresh = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .set_host(false)
-            .http1_max_buf_size(READ_AHEAD)
-            .build::<_, Full<Bytes>>(self.0.connector.clone());
+        // Whatever stands idle in the pool may be as dead as the last.
         let request = whole(self.sign(who, out, region, payload)?, body);
-        let answer =
-            self.within_head_deadline(fresh.request(request)).await?.map_err(|e| self.unreachable(&e))?;
+        let answer = self.within_head_deadline(self.0.unpooled.request(request)).await?;
+        let answer = answer.map_err(|e| self.unreachable(&e))?;
         let (head, incoming) = answer.into_parts();
         let body = Body::stream(incoming, None, self.0.config.timeouts.idle);
         Ok(Response { status: head.status, headers: head.headers, body })

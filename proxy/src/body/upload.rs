@@ -11,15 +11,18 @@ use super::digest::content_md5;
 use super::incoming::{BodyFacts, Incoming, Learn};
 use super::{BufferBudget, required_length};
 use crate::auth::Verified;
-use crate::backend::{Backend, Caller, Outgoing, Response, Step};
+use crate::backend::{Backend, Body, Caller, Outgoing, Response, Step};
 use crate::config::EtagPolicy;
 use crate::error::{Error, Result};
 use crate::exchange::Exchange;
 use crate::keys::OpenKey;
 use crate::keys::random::SystemRandom;
 use crate::s3::S3Request;
+use crate::s3::xml::first_text;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+/// Error documents are short.
+const ERROR_DOCUMENT: usize = 64 * 1024;
 /// Header that carries an envelope.
 const ENVELOPE_HEADER: HeaderName = HeaderName::from_static("x-amz-meta-s3cloak");
 
@@ -75,16 +78,23 @@ pub async fn store(
     let facts = incoming.finish().await?;
     let attempt = attempt(&sealing, length, &mut out)?;
     let body = seal_whole(attempt, &plain, &facts, sealing.etag)?;
-    let response = backend.call(caller, out.clone(), body.clone()).await?;
-    let response = if response.status == StatusCode::BAD_REQUEST {
-        // A bucket with Object Lock wants a digest of what it stores, and says so only then. The same sealed bytes go
-        // out again: nothing is sealed twice under one salt.
+    let mut response = backend.call(caller, out.clone(), body.clone()).await?;
+    if response.status == StatusCode::BAD_REQUEST && wants_digest(&mut response).await? {
+        // The same sealed bytes go out again: nothing is sealed twice under one salt.
         out.headers.insert(CONTENT_MD5, content_md5(&body));
-        backend.call(caller, out, body).await?
-    } else {
-        response
-    };
+        response = backend.call(caller, out, body).await?;
+    }
     Ok(Stored { response, facts: Some(facts) })
+}
+
+/// Whether a refusal may be that of a bucket with Object Lock, which wants a digest of what it stores and says so only
+/// then, as InvalidRequest. The answer stays readable.
+async fn wants_digest(response: &mut Response) -> Result<bool> {
+    let body = std::mem::replace(&mut response.body, Body::from_bytes(Bytes::new()));
+    let document = body.collect(ERROR_DOCUMENT).await?;
+    let code = first_text(&document, "Code").ok().flatten();
+    response.body = Body::from_bytes(document);
+    Ok(code.as_deref() == Some("InvalidRequest"))
 }
 
 /// Envelope, key, salt and sealer of an attempt are one value, made here and moved into the sealer.
