@@ -253,3 +253,20 @@ async fn an_old_client_gets_no_interim_answer() {
     assert!(text.starts_with("HTTP/1.") && text[8..].starts_with(" 200"), "{text}");
     assert_eq!(stack.get("old").await.body, b"body");
 }
+
+#[tokio::test]
+async fn what_is_no_request_gets_an_answer_and_a_closed_connection() {
+    let stack = Stack::start().await;
+    let many = (0..300).map(|i| format!("x-{i}: 1\r\n")).collect::<String>();
+    for (what, wire) in [
+        ("garbage", "garbage\r\n\r\n".to_owned()),
+        ("a header line without a colon", "GET / HTTP/1.1\r\nhost\r\n\r\n".to_owned()),
+        ("300 headers", format!("GET / HTTP/1.1\r\n{many}\r\n")),
+        ("another version", "GET / HTTP/2.0\r\nhost: a\r\n\r\n".to_owned()),
+    ] {
+        let answer = stack.proxy.raw(wire.as_bytes(), false).await;
+        assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+        assert!(answer.text().contains(answer.header("x-amz-request-id").unwrap()), "{what}");
+        assert_eq!(answer.header("connection"), Some("close"), "{what}");
+    }
+}

@@ -114,7 +114,7 @@ impl S3App {
         } else {
             Error::client(Code::BadRequest, "The request is not valid HTTP/1.1.")
         };
-        let mut exchange = PingoraExchange::new(session, id.to_string(), false);
+        let mut exchange = PingoraExchange::unparsed(session, id.to_string());
         let context = ErrorContext {
             resource: "",
             bucket: None,

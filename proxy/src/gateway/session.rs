@@ -33,6 +33,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 pub(super) struct PingoraExchange {
     session: ServerSession,
     request_id: String,
+    understood: bool,
     expects_continue: bool,
     continued: bool,
     started: bool,
@@ -55,14 +56,27 @@ impl PingoraExchange {
         let reusable = reusable && session.get_keepalive().is_some();
         let head_only = session.req_header().method == Method::HEAD;
         Self {
+            expects_continue,
+            reusable,
+            head_only,
+            understood: true,
+            ..Self::unparsed(session, request_id)
+        }
+    }
+
+    /// For bytes that are no request: they can be answered, once, and nothing can be asked of their head.
+    pub(super) fn unparsed(mut session: ServerSession, request_id: String) -> Self {
+        session.set_write_timeout(Some(WRITE_IDLE));
+        Self {
             session,
             request_id,
-            expects_continue,
+            understood: false,
+            expects_continue: false,
             continued: false,
             started: false,
             finished: false,
-            reusable,
-            head_only,
+            reusable: false,
+            head_only: false,
             sent: 0,
             received: 0,
             status: None,
@@ -104,7 +118,7 @@ impl PingoraExchange {
             // Dropping the session cuts the connection: the client sees an incomplete body.
             return None;
         }
-        let body_may_follow = !self.expects_continue || self.continued;
+        let body_may_follow = self.understood && (!self.expects_continue || self.continued);
         if body_may_follow && !self.session.is_body_done() {
             let drained = tokio::time::timeout(DRAIN_TIME, self.drain()).await;
             if !matches!(drained, Ok(true)) {
@@ -138,7 +152,7 @@ impl PingoraExchange {
     }
 
     async fn write_head(&mut self, head: Head, length: Option<u64>) -> Result<()> {
-        let unread = !self.session.is_body_done();
+        let unread = self.understood && !self.session.is_body_done();
         if unread && self.expects_continue && !self.continued {
             // The client may send its body or not: only a new connection is unambiguous.
             self.reusable = false;
