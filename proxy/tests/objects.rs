@@ -245,3 +245,33 @@ async fn plaintext_objects_are_refused_or_passed_as_configured() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_write_and_its_reads_show_one_key_id() {
+    let stack = Stack::with(Options {
+        buckets: Some("  \"*\": { backend: default, sse: \"aws:kms\" }"),
+        ..Options::default()
+    })
+    .await;
+    const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+    let spellings = [None, Some("test-key"), Some("arn:aws:kms:test-key"), Some("main/test-key")];
+    for spelling in spellings {
+        let mut call = Call::new("PUT", format!("/{BUCKET}/k")).body(b"x");
+        if let Some(spelling) = spelling {
+            call = call.header("x-amz-server-side-encryption", "aws:kms").header(KEY_ID, spelling);
+        }
+        let put = stack.proxy.send(call).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        assert_eq!(put.header("x-amz-server-side-encryption"), Some("aws:kms"));
+        assert_eq!(put.header(KEY_ID), Some(spelling.unwrap_or("test-key")));
+        assert_eq!(stack.get("k").await.header(KEY_ID), put.header(KEY_ID), "{spelling:?}");
+        assert_eq!(stack.head("k").await.header(KEY_ID), put.header(KEY_ID), "{spelling:?}");
+    }
+    let unknown = Call::new("PUT", format!("/{BUCKET}/k"))
+        .header("x-amz-server-side-encryption", "aws:kms")
+        .header(KEY_ID, "no-such-key")
+        .body(b"y");
+    let refused = stack.proxy.send(unknown).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "KMS.NotFoundException"));
+    assert_eq!(stack.get("k").await.body, b"x");
+}

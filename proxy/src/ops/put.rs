@@ -83,12 +83,7 @@ pub async fn put_object(
     if stored.response.headers.contains_key("x-amz-object-size") {
         headers.insert("x-amz-object-size", HeaderValue::from(length));
     }
-    sse::response_headers(
-        sse.mode,
-        shown_key_id(&sse, services).as_deref(),
-        sse.shows_bucket_key,
-        &mut headers,
-    );
+    sse::response_headers(sse.mode, shown_key_id(&sse, &open.key_name), sse.shows_bucket_key, &mut headers);
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })))
 }
 
@@ -197,9 +192,9 @@ fn envelope_header(sse: &WriteSse, open: &OpenKey) -> EnvelopeHeader {
     }
 }
 
-fn shown_key_id(sse: &WriteSse, services: &Services) -> Option<String> {
-    (sse.mode == Mode::SseKms)
-        .then(|| sse.key_id.clone().unwrap_or_else(|| services.config.keys.default_key.clone()))
+/// The key id as the client or the rule spells it, else the key's name: what a later GET shows, too.
+fn shown_key_id<'a>(sse: &'a WriteSse, key_name: &'a str) -> Option<&'a str> {
+    (sse.mode == Mode::SseKms).then(|| sse.key_id.as_deref().unwrap_or(key_name))
 }
 
 fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> String {
