@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Method, header};
 
-use super::server::Server;
+use super::server::{Peer, Server};
 use super::*;
 use crate::error::Blame;
 
@@ -127,6 +127,7 @@ async fn a_stale_connection_of_the_pool_is_replaced_once() {
     })
     .await;
     let backend = backend(server.address);
+    backend.assume_prepared();
     let body = Bytes::from_static(b"the same bytes");
     for _ in 0..2 {
         assert!(backend.call(&Caller::Own, put(), body.clone()).await.unwrap().is_success());
@@ -148,12 +149,38 @@ async fn a_request_is_sent_again_once_only_and_never_after_a_fresh_connection() 
     })
     .await;
     let backend = backend(server.address);
+    backend.assume_prepared();
     backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
     assert_eq!(code(&backend, get()).await, Code::BadGateway);
     assert_eq!((server.seen().len(), server.connections()), (3, 2));
     // Nothing is pooled now: the failure of a fresh connection is the answer.
     assert_eq!(code(&backend, get()).await, Code::BadGateway);
     assert_eq!(server.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn conditional_writes_and_what_start_up_sends_meet_no_connection_of_the_pool() {
+    let answer_all = |mut peer: Peer| async move {
+        while peer.request().await.is_some() {
+            peer.answer(200, "", "").await;
+        }
+    };
+    let server = Server::start(answer_all).await;
+    let backend = backend(server.address);
+    for _ in 0..2 {
+        backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
+    }
+    assert_eq!(server.connections(), 2, "before the probe has succeeded");
+    backend.assume_prepared();
+    for _ in 0..3 {
+        backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
+    }
+    assert_eq!(server.connections(), 3, "one connection for all reads");
+    let conditional = || put().header(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+    for _ in 0..2 {
+        backend.call(&Caller::Own, conditional(), Bytes::from_static(b"x")).await.unwrap();
+    }
+    assert_eq!(server.connections(), 5);
 }
 
 #[tokio::test]
