@@ -7,7 +7,7 @@ use crate::config::Action;
 use crate::s3::operation::{Class, Operation};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
@@ -16,6 +16,7 @@ const DOCUMENTS: [&str; 9] = [
     "docs/CONFIGURATION.md",
     "docs/DESIGN.md",
     "docs/LIFE-OF-A-REQUEST.md",
+    "docs/PERFORMANCE.md",
     "docs/THREATS.md",
 ];
 
