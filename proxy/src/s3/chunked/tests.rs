@@ -328,6 +328,21 @@ fn signed_chunks_have_a_largest_size() {
     assert_eq!(refusal(refused), Code::InvalidChunkSize);
 }
 
+#[test]
+fn only_blanks_are_white_space_in_a_trailer() {
+    let mut client = Client::new();
+    client.chunk(b"ab");
+    client.chunk(b"");
+    client.trailer("x-amz-checksum-crc32:AAAAAA==");
+    let good = client.body;
+    assert!(decode(signed(2), &good, 1000).is_ok());
+    for odd in [0x0b, 0x0c, 0x85, 0xa0] {
+        let mut wire = good.clone();
+        *wire.last_mut().unwrap() = odd;
+        assert!(decode(signed(2), &wire, 1000).is_err(), "{odd:#x}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

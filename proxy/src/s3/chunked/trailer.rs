@@ -5,6 +5,9 @@ use crate::auth::canonical::sha256;
 use crate::auth::parse_signature;
 use crate::error::{Code, Error, Result};
 
+/// White space around a header's name and value (RFC 9110 5.6.3), and what is left of a line's CRLF. Unicode's, which
+/// `str::trim` takes off, has a vertical tab in it.
+const BLANK: [char; 3] = [' ', '\t', '\r'];
 const SIGNATURE: &str = "x-amz-trailer-signature";
 
 /// What stood behind the last chunk. Its signature, if the form has one, has been verified.
@@ -30,10 +33,14 @@ impl Trailers {
     /// put empty lines before, between and behind them; where it ends is known from the end of the body.
     pub(super) fn parse(raw: &[u8], declared: &[String], allowed: bool) -> Result<Self> {
         let mut trailers = Self::default();
-        for line in raw.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-            let text = std::str::from_utf8(line).map_err(|_| malformed("it is not text"))?;
+        for line in raw.split(|b| *b == b'\n') {
+            let text =
+                std::str::from_utf8(line).map_err(|_| malformed("it is not text"))?.trim_matches(BLANK);
+            if text.is_empty() {
+                continue;
+            }
             let (name, value) = text.split_once(':').ok_or_else(|| malformed("a line of it has no colon"))?;
-            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+            let (name, value) = (name.trim_matches(BLANK).to_ascii_lowercase(), value.trim_matches(BLANK));
             if trailers.signature.is_some() {
                 return Err(malformed("something follows its signature"));
             }
