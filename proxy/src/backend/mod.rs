@@ -293,15 +293,12 @@ impl Backend {
     ) -> Result<Response> {
         let mut request = whole(self.sign(who, out, region, payload)?, body);
         let connection = capture_connection(&mut request);
-        let idle = self.0.config.timeouts.idle;
         let error = match self.within_head_deadline(self.client_for(out).request(request)).await? {
             Ok(answer) => {
                 if let Some(used) = answer.extensions().get::<Used>() {
                     used.mark();
                 }
-                let (head, incoming) = answer.into_parts();
-                let body = Body::stream(incoming, None, idle);
-                return Ok(Response { status: head.status, headers: head.headers, body });
+                return Ok(self.answered(answer));
             }
             Err(error) => error,
         };
@@ -337,10 +334,14 @@ impl Backend {
         // Whatever stands idle in the pool may be as dead as the last.
         let request = whole(self.sign(who, out, region, payload)?, body);
         let answer = self.within_head_deadline(self.0.unpooled.request(request)).await?;
-        let answer = answer.map_err(|e| self.unreachable(&e))?;
+        Ok(self.answered(answer.map_err(|e| self.unreachable(&e))?))
+    }
+
+    /// The head of an answer, with a body that keeps to this backend's deadlines.
+    fn answered(&self, answer: http::Response<hyper::body::Incoming>) -> Response {
         let (head, incoming) = answer.into_parts();
         let body = Body::stream(incoming, None, self.0.config.timeouts.idle);
-        Ok(Response { status: head.status, headers: head.headers, body })
+        Response { status: head.status, headers: head.headers, body }
     }
 
     fn sign(
