@@ -8,6 +8,7 @@ import io
 import json
 import os
 import subprocess
+import time
 
 import minio
 import pytest
@@ -37,6 +38,8 @@ def files(tmp_path):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(noise(size, name))
+        # LastModified counts in whole seconds: a file of this very second would look newer than its upload.
+        os.utime(path, (time.time() - 60,) * 2)
     return folder
 
 
