@@ -23,6 +23,8 @@ pub struct Learn {
     pub md5: bool,
     /// A CRC64NVME where the client sent no checksum, as S3 computes.
     pub checksum: bool,
+    /// A checksum that is needed beside the one that the client sent.
+    pub also: Option<ChecksumAlgorithm>,
 }
 
 /// What a whole body turned out to be.
@@ -32,6 +34,18 @@ pub struct BodyFacts {
     pub md5: Option<[u8; 16]>,
     /// Checksum of the plaintext: the client's algorithm, or CRC64NVME.
     pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    /// The other checksum that was asked for, under [`Learn::also`], where it is not the same.
+    pub also: Option<Vec<u8>>,
+}
+
+impl BodyFacts {
+    /// The checksum under `algorithm`, if it was learned.
+    pub fn checksum_of(&self, algorithm: ChecksumAlgorithm) -> Option<&[u8]> {
+        match &self.checksum {
+            Some((known, value)) if *known == algorithm => Some(value),
+            _ => self.also.as_deref(),
+        }
+    }
 }
 
 /// One request body on its way in.
@@ -46,6 +60,7 @@ pub struct Incoming {
     declared: Option<Declared>,
     algorithm: Option<ChecksumAlgorithm>,
     hasher: Option<Hasher>,
+    also: Option<Hasher>,
     ended: bool,
 }
 
@@ -85,8 +100,11 @@ impl Incoming {
             PayloadCheck::Sha256(expected) => Some((Context::new(&SHA256), *expected)),
             _ => None,
         };
-        let algorithm =
-            declared.as_ref().map(|d| d.algorithm).or(learn.checksum.then_some(ChecksumAlgorithm::Crc64Nvme));
+        let algorithm = declared
+            .as_ref()
+            .map(|d| d.algorithm)
+            .or(learn.also)
+            .or(learn.checksum.then_some(ChecksumAlgorithm::Crc64Nvme));
         Ok(Self {
             length,
             seen: 0,
@@ -98,6 +116,7 @@ impl Incoming {
             declared,
             algorithm,
             hasher: algorithm.map(Hasher::new),
+            also: learn.also.filter(|also| Some(*also) != algorithm).map(Hasher::new),
             ended: false,
         })
     }
@@ -135,6 +154,9 @@ impl Incoming {
         }
         if let Some(hasher) = &mut self.hasher {
             hasher.update(piece);
+        }
+        if let Some(also) = &mut self.also {
+            also.update(piece);
         }
         if let Some(md5) = &mut self.md5 {
             md5.update(piece).await;
@@ -174,7 +196,7 @@ impl Incoming {
             let trailer = trailers.as_ref().and_then(|t| t.get(algorithm.header_name().as_str()));
             declared.check(trailer, computed)?;
         }
-        Ok(BodyFacts { md5, checksum })
+        Ok(BodyFacts { md5, checksum, also: self.also.map(Hasher::finish) })
     }
 }
 

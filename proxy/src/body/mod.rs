@@ -5,10 +5,12 @@ mod budget;
 mod digest;
 mod download;
 mod incoming;
+mod sealing;
 mod upload;
 
 pub use budget::{BufferBudget, BufferRoom};
 pub use digest::content_md5;
 pub use download::{Download, Window, open, relay};
 pub use incoming::{BodyFacts, Incoming, Learn, collect, declared_length, required_length};
-pub use upload::{Sealing, Stored, store};
+pub use sealing::{ENVELOPE_HEADER, ObjectSealing, PartSealing};
+pub use upload::{BodySealer, Sealing, Stored, store};

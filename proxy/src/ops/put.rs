@@ -2,12 +2,12 @@
 
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use object_format::{EnvelopeHeader, Kind, Mode};
+use object_format::{EnvelopeHeader, KeyRef, Kind, Mode};
 
 use super::{Route, object_key};
 use crate::auth::Verified;
 use crate::backend::error_from;
-use crate::body::{self, BodyFacts, Sealing};
+use crate::body::{self, BodyFacts, ObjectSealing};
 use crate::config::EtagPolicy;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
@@ -43,9 +43,9 @@ pub async fn put_object(
     let resolved = resolve_key(services, request, &route, &sse)?;
     let open = open_key(services, &target, &sse, &resolved).await?;
     let header = envelope_header(&sse, &open);
-    let sealing = Sealing {
+    let sealing = ObjectSealing {
         header,
-        key: &open,
+        key: KeyRef::Bucket(open.key()),
         name: target.object_name(),
         etag: route.rule.etag,
         buffer: services.config.limits.buffer,
@@ -57,7 +57,7 @@ pub async fn put_object(
         route.backend,
         &route.caller,
         out,
-        sealing,
+        &sealing,
     ))
     .await;
     // Also after a failure: the backend may hold the new object although its answer was lost.
@@ -74,7 +74,7 @@ pub async fn put_object(
     if stored.response.status != StatusCode::OK {
         return Err(error_from(stored.response, &target.names()).await);
     }
-    let facts = stored.facts.ok_or_else(|| Error::internal("a stored object without facts"))?;
+    let (facts, ()) = stored.sealed.ok_or_else(|| Error::internal("a stored object without facts"))?;
     let mut headers = answer::from_backend(&stored.response.headers);
     let backend_etag = info::backend_etag(&stored.response.headers)?;
     headers.insert(ETAG, answer::quoted(&shown_etag(route.rule.etag, &facts, &backend_etag))?);
