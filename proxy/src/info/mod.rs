@@ -2,10 +2,12 @@
 //! Reading lives in `read.rs`; here is what is known and how it shows to clients.
 
 mod cache;
+mod open;
 mod read;
 
 pub use cache::InfoCache;
-pub use read::{Found, Need, Target, lookup, open_envelope, read};
+pub use open::{Opens, open_envelope};
+pub use read::{Found, Need, Target, lookup, read};
 pub(crate) use read::{backend_etag, changed, content_length, content_range, pin, unexpected};
 
 use std::ops::Range;
@@ -52,7 +54,8 @@ pub struct Info {
     pub backend_etag: String,
     /// The backend's Last-Modified, whole seconds.
     pub last_modified: Option<SystemTime>,
-    /// Whether everything was read; an archived object shows only its headers. Only whole info is cached.
+    /// Whether everything was read: an archived object shows only its headers, one under a customer's key only those to
+    /// who has no key. Bytes are planned by whole info alone.
     pub whole: bool,
 }
 

@@ -9,20 +9,20 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED,
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use object_format::length::{plain_len, sealed_len, total_len};
 use object_format::{
-    Envelope, KeyRef, Kind, ObjectName, ObjectSecrets, Trailer, TrailerRead, has_magic, open_trailer,
+    Envelope, Kind, ObjectName, ObjectSecrets, Trailer, TrailerRead, has_magic, open_trailer,
 };
 
+use super::open::{Opens, etag_policy, open_envelope, without_key};
 use super::{EMPTY_MD5, Info, Nature, shown_etag};
 use crate::backend::{Backend, Caller, Names, Outgoing, Response, error_from};
 use crate::config::{BucketRule, Unencrypted};
 use crate::error::{Code, Error, Result};
+use crate::plan::customer::CustomerKeyHeaders;
 use crate::s3::etag;
 use crate::s3::name::{BucketName, ObjectKey};
 use crate::s3::query::Query;
 use crate::services::Services;
 
-/// Name of the envelope among user metadata; some backends capitalise it, header names compare without case.
-const ENVELOPE_HEADER: &str = "x-amz-meta-s3cloak";
 /// Headers of a client that go along with reads.
 const CARRIED: [HeaderName; 3] = [
     ORIGIN,
@@ -49,6 +49,8 @@ pub struct Target<'a> {
     pub version: Option<&'a str>,
     /// Headers of the client, some of which every read on its behalf carries.
     pub carried: Option<&'a HeaderMap>,
+    /// What its envelope may be opened with.
+    pub opens: Opens<'a>,
 }
 
 impl<'a> Target<'a> {
@@ -68,6 +70,20 @@ impl<'a> Target<'a> {
     pub fn carrying(mut self, headers: &'a HeaderMap) -> Self {
         self.carried = Some(headers);
         self
+    }
+
+    /// The same for a client that reads it, with the customer's key that it sent, if any.
+    #[must_use]
+    pub fn opening_with(mut self, customer: Option<&'a CustomerKeyHeaders>) -> Self {
+        self.opens = Opens::Client(customer);
+        self
+    }
+
+    /// What an answer shows of the customer's key that opened the object.
+    pub fn show_customer_key(&self, out: &mut HeaderMap) {
+        if let Opens::Client(Some(customer)) = self.opens {
+            customer.response_headers(out);
+        }
     }
 
     /// A backend request for this object.
@@ -122,9 +138,10 @@ pub struct Found {
     pub tail: Bytes,
 }
 
-/// Cached or fresh info, for listings and conditions.
+/// Fresh info for listings and conditions, which need no customer's key: under one, an object shows by arithmetic.
 pub async fn lookup(services: &Services, target: &Target<'_>, need: Need) -> Result<Arc<Info>> {
-    Ok(read(services, target, need).await?.info)
+    let target = Target { opens: Opens::Facts, ..*target };
+    Ok(read(services, &target, need).await?.info)
 }
 
 /// Reads info afresh and remembers it.
@@ -139,6 +156,9 @@ pub async fn read(services: &Services, target: &Target<'_>, need: Need) -> Resul
 async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result<Found> {
     let Tail { headers, total, bytes } = tail;
     let backend_etag = backend_etag(&headers)?;
+    if let Some(info) = without_key(services, target, &headers, total, &backend_etag)? {
+        return Ok(Found { info, headers, opened: None, tail: bytes });
+    }
     let opened = open_envelope(services, target, &headers).await?;
     let (nature, plain_size, shown) = match &opened {
         None => {
@@ -153,7 +173,7 @@ async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result
                 (None, None) => return Err(Error::tampered("a multipart object without a body")),
             };
             let fact = trailer.as_ref().map(|t| &t.facts.etag);
-            let shown = shown_etag(target.rule.etag, fact, plain_size, &backend_etag);
+            let shown = shown_etag(etag_policy(target.rule, envelope), fact, plain_size, &backend_etag);
             let nature =
                 Nature::Sealed { commitment: *envelope.commitment(), trailer: trailer.map(Arc::new) };
             (nature, plain_size, shown)
@@ -170,24 +190,6 @@ async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result
     });
     services.info.put(target.bucket, target.key, target.version, info.clone());
     Ok(Found { info, headers, opened, tail: bytes })
-}
-
-/// Opens the envelope among `headers` with this request's rights. `None`: there is none.
-pub async fn open_envelope(
-    services: &Services,
-    target: &Target<'_>,
-    headers: &HeaderMap,
-) -> Result<Option<(Envelope, ObjectSecrets)>> {
-    let Some(value) = headers.get(ENVELOPE_HEADER) else { return Ok(None) };
-    let envelope = value
-        .to_str()
-        .map_err(|_| Error::tampered("an envelope that is not text"))
-        .and_then(|v| Envelope::parse(v).map_err(|e| Error::tampered(format!("envelope: {e}"))))?;
-    let key = services.keyring.for_read(envelope.header(), target.binding(), target.key.as_bytes()).await?;
-    let secrets = envelope
-        .open(KeyRef::Bucket(key.key()), &target.object_name())
-        .map_err(|e| Error::tampered(format!("envelope: {e}")))?;
-    Ok(Some((envelope, secrets)))
 }
 
 /// The checked trailer of a sealed object; `None` for an empty single PUT.
@@ -272,6 +274,9 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
         };
     }
     let backend_etag = backend_etag(&headers)?;
+    if let Some(info) = without_key(services, target, &headers, total, &backend_etag)? {
+        return Ok(Found { info, headers, opened: None, tail: Bytes::new() });
+    }
     let opened = open_envelope(services, target, &headers).await?;
     let (nature, plain_size, shown, whole) = match &opened {
         None if total == 0 => {
@@ -291,7 +296,7 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
                     .ok_or_else(|| Error::tampered("a multipart object of no possible length"))?,
             };
             let shown = if plain_size == 0 {
-                shown_etag(target.rule.etag, None, 0, &backend_etag)
+                shown_etag(etag_policy(target.rule, envelope), None, 0, &backend_etag)
             } else {
                 etag::opaque(&backend_etag)
             };
@@ -460,7 +465,7 @@ pub(crate) fn backend_etag(headers: &HeaderMap) -> Result<String> {
         .ok_or_else(|| unexpected("no ETag"))
 }
 
-fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+pub(super) fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
     let value = headers.get(LAST_MODIFIED)?.to_str().ok()?;
     httpdate::parse_http_date(value).ok()
 }

@@ -30,15 +30,16 @@ const ATTEMPTS: usize = 3;
 pub async fn head_object(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let key = object_key(&route, request)?;
-    sse::refuse_on_read(&request.headers)?;
-    let target = route.target(key, version(request)?).carrying(&request.headers);
+    let customer = sse::for_read(&request.headers)?;
+    let target =
+        route.target(key, version(request)?).carrying(&request.headers).opening_with(customer.as_ref());
     let found = Box::pin(info::read(services, &target, Need::Footer)).await?;
     let info = &found.info;
     match read::plan(&request.headers, &request.query, info)? {
         ReadPlan::NotModified => Err(not_modified(info, &found.headers)),
         ReadPlan::Bytes(bytes) => {
             let opened = found.opened.as_ref().map(|(envelope, _)| envelope);
-            let head = answer_head(request, info, &bytes, &found.headers, opened)?;
+            let head = answer_head(request, &target, info, &bytes, &found.headers, opened)?;
             let length = bytes.range.end - bytes.range.start;
             Ok(Outcome::Reply(Reply { head, body: Bytes::new(), shown_length: Some(length) }))
         }
@@ -53,11 +54,13 @@ pub async fn get_object(
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let key = object_key(&route, request)?;
-    sse::refuse_on_read(&request.headers)?;
-    let target = route.target(key, version(request)?).carrying(&request.headers);
+    let customer = sse::for_read(&request.headers)?;
+    let target =
+        route.target(key, version(request)?).carrying(&request.headers).opening_with(customer.as_ref());
     // Stored anew without a change, an object is younger than what is known of it.
     let dated = ReadConditions::of(&request.headers).allow_until_a_date();
-    let mut known = services.info.get(target.bucket, target.key, target.version).filter(|_| !dated);
+    let mut known =
+        services.info.get(target.bucket, target.key, target.version).filter(|info| info.whole && !dated);
     for _ in 0..ATTEMPTS {
         // A cached "not modified" or "failed" is not believed: only an answer of now may say so.
         let planned = known.take().and_then(|info| {
@@ -71,7 +74,7 @@ pub async fn get_object(
                 let plan = read::plan(&request.headers, &request.query, &found.info)?;
                 if let ReadPlan::Bytes(bytes) = &plan {
                     if found.tail.len() as u64 == found.info.sealed_len {
-                        return from_memory(request, exchange, found, bytes).await;
+                        return from_memory(request, &target, exchange, found, bytes).await;
                     }
                 } else {
                     return Err(not_modified(&found.info, &found.headers));
@@ -81,7 +84,7 @@ pub async fn get_object(
         };
         let ReadPlan::Bytes(bytes) = plan else { continue };
         if let Some(fetched) = Box::pin(fetch(services, &target, &info, &bytes)).await? {
-            return serve(request, exchange, fetched, &info, &bytes).await;
+            return serve(request, &target, exchange, fetched, &info, &bytes).await;
         }
         services.info.forget(target.bucket, target.key, target.version);
     }
@@ -169,13 +172,14 @@ fn window(
 
 async fn serve(
     request: &Verified<S3Request>,
+    target: &Target<'_>,
     exchange: &mut dyn Exchange,
     fetched: Fetched,
     info: &Info,
     bytes: &ReadBytes,
 ) -> Result<Outcome> {
     let envelope = fetched.opened.as_ref().map(|(envelope, _)| envelope);
-    let head = answer_head(request, info, bytes, &fetched.response.headers, envelope)?;
+    let head = answer_head(request, target, info, bytes, &fetched.response.headers, envelope)?;
     let length = bytes.range.end - bytes.range.start;
     let body = fetched.response.body;
     match fetched.layout {
@@ -194,12 +198,13 @@ async fn serve(
 /// An object that the first look brought whole.
 async fn from_memory(
     request: &Verified<S3Request>,
+    target: &Target<'_>,
     exchange: &mut dyn Exchange,
     found: Found,
     bytes: &ReadBytes,
 ) -> Result<Outcome> {
     let envelope = found.opened.as_ref().map(|(envelope, _)| envelope);
-    let head = answer_head(request, &found.info, bytes, &found.headers, envelope)?;
+    let head = answer_head(request, target, &found.info, bytes, &found.headers, envelope)?;
     let length = bytes.range.end - bytes.range.start;
     let body = Body::from_bytes(found.tail.clone());
     let whole = Window { skip: 0, take: found.info.sealed_len };
@@ -244,6 +249,7 @@ fn not_modified(info: &Info, backend: &HeaderMap) -> Error {
 /// Headers of a 200 or 206: what the backend may say, and what is ours to say.
 fn answer_head(
     request: &S3Request,
+    target: &Target<'_>,
     info: &Info,
     bytes: &ReadBytes,
     backend: &HeaderMap,
@@ -264,6 +270,7 @@ fn answer_head(
         let key_id = header.key_spelling.as_deref().unwrap_or(&header.key_name);
         let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
         sse::response_headers(header.mode, Some(key_id), shows, &mut out);
+        target.show_customer_key(&mut out);
     }
     let asks = request
         .headers

@@ -7,13 +7,15 @@ pub mod get;
 pub mod list;
 pub mod pass;
 pub mod put;
+pub mod write_key;
 
 use crate::auth::Verified;
 use crate::backend::{Backend, Caller};
 use crate::config::BucketRule;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Outcome};
-use crate::info::Target;
+use crate::info::{Opens, Target};
+use crate::plan::customer;
 use crate::s3::S3Request;
 use crate::s3::name::{BucketName, ObjectKey};
 use crate::s3::operation::{Class, Operation};
@@ -63,6 +65,7 @@ impl<'a> Route<'a> {
             key,
             version,
             carried: None,
+            opens: Opens::default(),
         }
     }
 }
@@ -98,6 +101,7 @@ pub async fn dispatch(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     request.operation.refuse()?;
+    customer::refuse_insecure(&request.headers, request.secure)?;
     // A policy is passed on too, after a look into it.
     if matches!(request.operation.class(), Class::Pass | Class::PassIfListed(_))
         || request.operation == Operation::PutBucketPolicy

@@ -2,8 +2,9 @@
 
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use object_format::{EnvelopeHeader, KeyRef, Kind, Mode};
+use object_format::Kind;
 
+use super::write_key::WriteKey;
 use super::{Route, object_key};
 use crate::auth::Verified;
 use crate::backend::error_from;
@@ -12,9 +13,8 @@ use crate::config::EtagPolicy;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
-use crate::keys::{OpenKey, ResolvedKey, Scope};
 use crate::plan::answer;
-use crate::plan::sse::{self, WriteSse};
+use crate::plan::sse;
 use crate::plan::write;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::condition::{Current, WriteConditions};
@@ -32,22 +32,21 @@ pub async fn put_object(
     let target = route.target(key, None).carrying(&request.headers);
     let length = body::required_length(request)?;
     let sse = sse::for_write(&request.headers, route.rule)?;
-    let context_len = sse.context.as_ref().map_or(0, String::len);
-    write::check_limits(&request.headers, length, context_len, &route.backend.config().limits)?;
+    let limits = &route.backend.config().limits;
+    write::check_limits(&request.headers, length, sse.context_len(), limits)?;
 
     let mut out = target.outgoing(Method::PUT);
     out.headers = write::backend_headers(&request.headers);
     // S3's own default. Without it some backends would guess from the ciphertext.
     out.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
     translate_conditions(services, &target, &request.headers, &mut out.headers).await?;
-    let resolved = resolve_key(services, request, &route, &sse)?;
-    let open = open_key(services, &target, &sse, &resolved).await?;
-    let header = envelope_header(&sse, &open);
+    let key = WriteKey::of(services, request, &target, sse).await?;
+    let etag = key.etag_policy(route.rule);
     let sealing = ObjectSealing {
-        header,
-        key: KeyRef::Bucket(open.key()),
+        header: key.envelope_header(Kind::Single),
+        key: key.key_ref(),
         name: target.object_name(),
-        etag: route.rule.etag,
+        etag,
         buffer: services.config.limits.buffer,
     };
     let stored = Box::pin(body::store(
@@ -77,13 +76,13 @@ pub async fn put_object(
     let (facts, ()) = stored.sealed.ok_or_else(|| Error::internal("a stored object without facts"))?;
     let mut headers = answer::from_backend(&stored.response.headers);
     let backend_etag = info::backend_etag(&stored.response.headers)?;
-    headers.insert(ETAG, answer::quoted(&shown_etag(route.rule.etag, &facts, &backend_etag))?);
+    headers.insert(ETAG, answer::quoted(&shown_etag(etag, &facts, &backend_etag))?);
     checksum_header(&facts, &mut headers);
     // Some backends tell the size; theirs is that of the ciphertext.
     if stored.response.headers.contains_key("x-amz-object-size") {
         headers.insert("x-amz-object-size", HeaderValue::from(length));
     }
-    sse::response_headers(sse.mode, shown_key_id(&sse, &open.key_name), sse.shows_bucket_key, &mut headers);
+    key.response_headers(&mut headers);
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })))
 }
 
@@ -134,67 +133,6 @@ async fn still_holds(services: &Services, target: &Target<'_>, request: &HeaderM
     }
     let current = Box::pin(info::lookup(services, target, Need::Footer)).await;
     current.is_ok_and(|info| conditions.decide(Some(&info.etag)).is_ok())
-}
-
-/// The key of this write; a client that names one needs the right to.
-fn resolve_key(
-    services: &Services,
-    request: &Verified<S3Request>,
-    route: &Route<'_>,
-    sse: &WriteSse,
-) -> Result<ResolvedKey> {
-    let resolved = services.keyring.resolve(sse.key_id.as_deref())?;
-    if sse.key_named_by_client {
-        let bucket_key =
-            route.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
-        let own =
-            [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
-        let own: Vec<&str> = own.into_iter().flatten().collect();
-        request.identity().authorize_key(route.bucket, resolved.name.as_str(), &own)?;
-    }
-    Ok(resolved)
-}
-
-async fn open_key(
-    services: &Services,
-    target: &Target<'_>,
-    sse: &WriteSse,
-    resolved: &ResolvedKey,
-) -> Result<std::sync::Arc<OpenKey>> {
-    let scope = if sse.per_object {
-        Scope::Object {
-            binding: target.binding(),
-            key: target.key.as_bytes(),
-            context: sse.context.as_ref().map(String::as_bytes),
-        }
-    } else {
-        Scope::Bucket { binding: target.binding() }
-    };
-    services.keyring.for_write(resolved, scope).await
-}
-
-fn envelope_header(sse: &WriteSse, open: &OpenKey) -> EnvelopeHeader {
-    EnvelopeHeader {
-        kind: Kind::Single,
-        mode: sse.mode,
-        bucket_key: if sse.per_object {
-            object_format::BucketKeyFlag::PerObject
-        } else if sse.shows_bucket_key {
-            object_format::BucketKeyFlag::SharedShown
-        } else {
-            object_format::BucketKeyFlag::Shared
-        },
-        service: open.service.clone(),
-        key_name: open.key_name.clone(),
-        key_spelling: sse.key_id.clone().filter(|id| sse.mode == Mode::SseKms && *id != open.key_name),
-        sealed_key: open.sealed.to_vec(),
-        context: sse.context.clone().map(String::into_bytes),
-    }
-}
-
-/// The key id as the client or the rule spells it, else the key's name: what a later GET shows, too.
-fn shown_key_id<'a>(sse: &'a WriteSse, key_name: &'a str) -> Option<&'a str> {
-    (sse.mode == Mode::SseKms).then(|| sse.key_id.as_deref().unwrap_or(key_name))
 }
 
 fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> String {

@@ -2,6 +2,7 @@
 //! No I/O, so every rule here is testable as a table.
 
 pub mod answer;
+pub mod customer;
 pub mod read;
 pub mod sse;
 pub mod write;

@@ -5,6 +5,7 @@ use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use object_format::Mode;
 
+use super::customer::{self, CustomerKeyHeaders};
 use crate::config::{BucketRule, SseMode};
 use crate::error::{Code, Error, Result};
 
@@ -17,15 +18,31 @@ pub const SSE_CONTEXT: HeaderName = HeaderName::from_static("x-amz-server-side-e
 /// `true` or `false`.
 pub const SSE_BUCKET_KEY: HeaderName =
     HeaderName::from_static("x-amz-server-side-encryption-bucket-key-enabled");
-/// Prefix of the three headers of customer-provided keys.
-const SSE_CUSTOMER: &str = "x-amz-server-side-encryption-customer-";
 /// Longest client context, in bytes as sent: it has to fit into the envelope.
 const CONTEXT_LIMIT: usize = 1024;
 
 /// Encryption of one write.
+pub enum WriteSse {
+    /// Under a key of the deployment.
+    Deployment(DeploymentSse),
+    /// Under a key that came with the request.
+    Customer(CustomerKeyHeaders),
+}
+
+impl WriteSse {
+    /// Length of the client's context, which the envelope carries.
+    pub fn context_len(&self) -> usize {
+        match self {
+            Self::Deployment(sse) => sse.context.as_ref().map_or(0, String::len),
+            Self::Customer(_) => 0,
+        }
+    }
+}
+
+/// Encryption of one write under a key that the deployment has.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct WriteSse {
-    /// Mode shown to clients.
+pub struct DeploymentSse {
+    /// Mode shown to clients; never SSE-C.
     pub mode: Mode,
     /// Key id as the client (or the rule) spells it; `None` is the deployment's default key.
     pub key_id: Option<String>,
@@ -41,12 +58,20 @@ pub struct WriteSse {
 
 /// Decides the encryption of a write.
 pub fn for_write(headers: &HeaderMap, rule: &BucketRule) -> Result<WriteSse> {
-    if headers.keys().any(|name| name.as_str().starts_with(SSE_CUSTOMER)) {
+    customer::refuse_copy_source(headers)?;
+    let Some(customer) = CustomerKeyHeaders::of(headers)? else {
+        return deployments(headers, rule).map(WriteSse::Deployment);
+    };
+    if [SSE, SSE_KEY_ID, SSE_CONTEXT].iter().any(|name| headers.contains_key(name)) {
         return Err(Error::client(
-            Code::NotImplemented,
-            "Server side encryption with customer provided keys is not available on this proxy yet.",
+            Code::InvalidArgument,
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
         ));
     }
+    Ok(WriteSse::Customer(customer))
+}
+
+fn deployments(headers: &HeaderMap, rule: &BucketRule) -> Result<DeploymentSse> {
     let key_id = text(headers, &SSE_KEY_ID)?;
     let context = text(headers, &SSE_CONTEXT)?;
     let bucket_key = bucket_key(headers)?;
@@ -75,7 +100,7 @@ pub fn for_write(headers: &HeaderMap, rule: &BucketRule) -> Result<WriteSse> {
     }
     let context = context.map(checked_context).transpose()?;
     Ok(match mode {
-        Some(Mode::SseKms) => WriteSse {
+        Some(Mode::SseKms) => DeploymentSse {
             mode: Mode::SseKms,
             // Without a key id AWS takes its own managed key and not the bucket's: here the deployment's default.
             key_id: key_id.map(str::to_owned),
@@ -84,7 +109,7 @@ pub fn for_write(headers: &HeaderMap, rule: &BucketRule) -> Result<WriteSse> {
             context,
             shows_bucket_key: bucket_key == Some(true),
         },
-        Some(mode) => WriteSse {
+        Some(mode) => DeploymentSse {
             mode,
             key_id: None,
             key_named_by_client: false,
@@ -92,7 +117,7 @@ pub fn for_write(headers: &HeaderMap, rule: &BucketRule) -> Result<WriteSse> {
             per_object: !rule.bucket_key,
             shows_bucket_key: false,
         },
-        None => WriteSse {
+        None => DeploymentSse {
             mode: match rule.sse {
                 SseMode::SseS3 => Mode::SseS3,
                 SseMode::SseKms => Mode::SseKms,
@@ -119,26 +144,21 @@ pub fn response_headers(mode: Mode, key_id: Option<&str>, shows_bucket_key: bool
                 out.insert(SSE_BUCKET_KEY, HeaderValue::from_static("true"));
             }
         }
-        // Written by a later release of this proxy: nothing of it opens here, so nothing is shown.
+        // The customer's key says it: `CustomerKeyHeaders::response_headers`.
         Mode::SseC => {}
     }
 }
 
-/// GET and HEAD take no encryption headers but a customer's key.
-pub fn refuse_on_read(headers: &HeaderMap) -> Result<()> {
+/// The customer's key of a read. GET and HEAD take no other encryption headers.
+pub fn for_read(headers: &HeaderMap) -> Result<Option<CustomerKeyHeaders>> {
     if [SSE, SSE_KEY_ID, SSE_CONTEXT, SSE_BUCKET_KEY].iter().any(|name| headers.contains_key(name)) {
         return Err(Error::client(
             Code::InvalidArgument,
             "x-amz-server-side-encryption header is not supported for this operation.",
         ));
     }
-    if headers.keys().any(|name| name.as_str().starts_with(SSE_CUSTOMER)) {
-        return Err(Error::client(
-            Code::InvalidRequest,
-            "The encryption parameters are not applicable to this object.",
-        ));
-    }
-    Ok(())
+    customer::refuse_copy_source(headers)?;
+    CustomerKeyHeaders::of(headers)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
@@ -202,12 +222,15 @@ mod tests {
         }
     }
 
-    fn decide(pairs: &[(&'static str, &str)], rule: &BucketRule) -> Result<WriteSse> {
+    fn decide(pairs: &[(&'static str, &str)], rule: &BucketRule) -> Result<DeploymentSse> {
         let headers = pairs
             .iter()
             .map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap()))
             .collect::<HeaderMap>();
-        for_write(&headers, rule)
+        match for_write(&headers, rule)? {
+            WriteSse::Deployment(sse) => Ok(sse),
+            WriteSse::Customer(_) => panic!("no customer key was sent"),
+        }
     }
 
     const SSE_NAME: &str = "x-amz-server-side-encryption";
@@ -242,8 +265,35 @@ mod tests {
         ] {
             assert_eq!(decide(bad, &r).unwrap_err().code(), &Code::InvalidArgument, "{bad:?}");
         }
-        let customer = [("x-amz-server-side-encryption-customer-algorithm", "AES256")];
-        assert_eq!(decide(&customer, &r).unwrap_err().code(), &Code::NotImplemented);
+    }
+
+    /// Headers of the key of 32 zero bytes.
+    fn customer(more: &[(&'static str, &str)]) -> HeaderMap {
+        [
+            ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+            ("x-amz-server-side-encryption-customer-key", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            ("x-amz-server-side-encryption-customer-key-md5", "cLyPS3KoaSFGi/jRB3OUXg=="),
+        ]
+        .iter()
+        .chain(more)
+        .map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap()))
+        .collect()
+    }
+
+    #[test]
+    fn a_customers_key_goes_with_nothing_else() {
+        let kms = rule(SseMode::SseKms, Some("photos"));
+        assert!(matches!(for_write(&customer(&[]), &kms), Ok(WriteSse::Customer(_))));
+        assert!(for_read(&customer(&[])).unwrap().is_some());
+        for more in [[(SSE_NAME, "AES256")], [(SSE_NAME, "aws:kms")], [(KEY, "k")], [(CONTEXT, "e30=")]] {
+            for refused in [for_write(&customer(&more), &kms).err(), for_read(&customer(&more)).err()] {
+                assert_eq!(refused.unwrap().code(), &Code::InvalidArgument, "{more:?}");
+            }
+        }
+        let source = [("x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256")];
+        for refused in [for_write(&customer(&source), &kms).err(), for_read(&customer(&source)).err()] {
+            assert_eq!(refused.unwrap().code(), &Code::InvalidRequest);
+        }
     }
 
     #[test]

@@ -1,0 +1,132 @@
+//! The key that a new object is sealed under: the deployment's, with the client's right to name it, or the customer's.
+//! Which of them and in what mode is decided in `plan/sse.rs`.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use object_format::{BucketKeyFlag, EnvelopeHeader, KeyRef, Kind, Mode};
+
+use crate::auth::Verified;
+use crate::config::{BucketRule, EtagPolicy};
+use crate::error::Result;
+use crate::info::Target;
+use crate::keys::{OpenKey, ResolvedKey, Scope};
+use crate::plan::customer::CustomerKeyHeaders;
+use crate::plan::sse::{self, DeploymentSse, WriteSse};
+use crate::s3::S3Request;
+use crate::services::Services;
+
+/// A key that wraps a new object's own key, in hand. Every operation that makes an envelope goes through it:
+///
+/// - PutObject and CreateMultipartUpload: `sse::for_write` decides, [`WriteKey::of`] fetches, [`WriteKey::key_ref`] and
+///   [`WriteKey::envelope_header`] make the envelope, [`WriteKey::etag_policy`] says what its ETag is,
+///   [`WriteKey::response_headers`] what the answer shows.
+/// - UploadPart of an upload under SSE-C, whose envelope exists: `CustomerKeyHeaders::of` reads the part's own headers,
+///   and its `key_ref` opens the envelope (or does not: another key).
+pub enum WriteKey {
+    /// The deployment's.
+    Deployment {
+        /// What was decided.
+        sse: DeploymentSse,
+        /// The data key.
+        open: Arc<OpenKey>,
+    },
+    /// The customer's.
+    Customer(CustomerKeyHeaders),
+}
+
+impl WriteKey {
+    /// Fetches the key. A client that names one needs the right to.
+    pub async fn of(
+        services: &Services,
+        request: &Verified<S3Request>,
+        target: &Target<'_>,
+        sse: WriteSse,
+    ) -> Result<Self> {
+        let sse = match sse {
+            WriteSse::Customer(key) => return Ok(Self::Customer(key)),
+            WriteSse::Deployment(sse) => sse,
+        };
+        let resolved = resolve(services, request, target, &sse)?;
+        let scope = if sse.per_object {
+            Scope::Object {
+                binding: target.binding(),
+                key: target.key.as_bytes(),
+                context: sse.context.as_ref().map(String::as_bytes),
+            }
+        } else {
+            Scope::Bucket { binding: target.binding() }
+        };
+        let open = services.keyring.for_write(&resolved, scope).await?;
+        Ok(Self::Deployment { sse, open })
+    }
+
+    /// For the format.
+    pub fn key_ref(&self) -> KeyRef<'_> {
+        match self {
+            Self::Deployment { open, .. } => KeyRef::Bucket(open.key()),
+            Self::Customer(key) => key.key_ref(),
+        }
+    }
+
+    /// The clear part of the envelope.
+    pub fn envelope_header(&self, kind: Kind) -> EnvelopeHeader {
+        let (sse, open) = match self {
+            Self::Customer(_) => return EnvelopeHeader::customer(kind),
+            Self::Deployment { sse, open } => (sse, open),
+        };
+        EnvelopeHeader {
+            kind,
+            mode: sse.mode,
+            bucket_key: if sse.per_object {
+                BucketKeyFlag::PerObject
+            } else if sse.shows_bucket_key {
+                BucketKeyFlag::SharedShown
+            } else {
+                BucketKeyFlag::Shared
+            },
+            service: open.service.clone(),
+            key_name: open.key_name.clone(),
+            key_spelling: sse.key_id.clone().filter(|id| sse.mode == Mode::SseKms && *id != open.key_name),
+            sealed_key: open.sealed.to_vec(),
+            context: sse.context.clone().map(String::into_bytes),
+        }
+    }
+
+    /// Under a customer's key an ETag is never an MD5 of the plaintext.
+    pub fn etag_policy(&self, rule: &BucketRule) -> EtagPolicy {
+        match self {
+            Self::Deployment { .. } => rule.etag,
+            Self::Customer(_) => EtagPolicy::Opaque,
+        }
+    }
+
+    /// What the answer says of the encryption; a later GET says the same.
+    pub fn response_headers(&self, out: &mut HeaderMap) {
+        match self {
+            Self::Deployment { sse, open } => {
+                let key_id = sse.key_id.as_deref().unwrap_or(&open.key_name);
+                sse::response_headers(sse.mode, Some(key_id), sse.shows_bucket_key, out);
+            }
+            Self::Customer(key) => key.response_headers(out),
+        }
+    }
+}
+
+fn resolve(
+    services: &Services,
+    request: &Verified<S3Request>,
+    target: &Target<'_>,
+    sse: &DeploymentSse,
+) -> Result<ResolvedKey> {
+    let resolved = services.keyring.resolve(sse.key_id.as_deref())?;
+    if sse.key_named_by_client {
+        let bucket_key =
+            target.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
+        let own =
+            [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
+        let own: Vec<&str> = own.into_iter().flatten().collect();
+        request.identity().authorize_key(target.bucket, resolved.name.as_str(), &own)?;
+    }
+    Ok(resolved)
+}
