@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use kms_client::local::LocalKeys;
 use kms_client::{DataKey, KeyError, KeyInfo, KeyName, KeyService, PlainKey, ServiceStatus};
+use md5::Digest as _;
 use s3cloak::config::Log;
 use support::{BUCKET, Call, Client, Options, Stack};
 
@@ -92,10 +93,22 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
     let keys = LocalKeys::open(folder.path()).unwrap();
     keys.create(&KeyName::new("test-key").unwrap()).await.unwrap();
     let spy = Arc::new(Spy { keys, given: Mutex::default() });
-    let stack = Stack::with(Options { keys: Some(spy.clone()), ..Options::default() }).await;
+    let stack = Stack::with(Options {
+        keys: Some(spy.clone()),
+        listen: "tls_terminated_in_front: true",
+        ..Options::default()
+    })
+    .await;
 
     // What goes well, and what is refused for every reason that touches a secret.
     let customer_key = [0xC5u8; 32];
+    let customer_md5: [u8; 16] = md5::Md5::digest(customer_key).into();
+    let with_key = |method, key: &str, md5: &[u8]| {
+        Call::new(method, format!("/{BUCKET}/{key}"))
+            .header("x-amz-server-side-encryption-customer-algorithm", "AES256")
+            .header("x-amz-server-side-encryption-customer-key", STANDARD.encode(customer_key))
+            .header("x-amz-server-side-encryption-customer-key-md5", STANDARD.encode(md5))
+    };
     let presigned = "5ec2e7".repeat(11)[..64].to_owned();
     stack.put("fine", BODY.as_bytes()).await;
     assert_eq!(stack.get("fine").await.text(), BODY);
@@ -111,14 +124,22 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
                 .body(BODY.as_bytes())
                 .header("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
         ),
+        (200, with_key("PUT", "customer", &customer_md5).body(BODY.as_bytes())),
+        (200, with_key("HEAD", "customer", &customer_md5)),
+        (200, with_key("GET", "customer", &customer_md5)),
+        (400, with_key("PUT", "customer", &[0; 16]).body(BODY.as_bytes())),
+        (400, with_key("GET", "fine", &customer_md5)),
+        (404, with_key("GET", "nothing", &customer_md5)),
+        (400, with_key("PUT", "customer", &customer_md5).header("x-amz-server-side-encryption", "AES256")),
         (
-            501,
-            Call::new("PUT", target())
-                .body(BODY.as_bytes())
-                .header("x-amz-server-side-encryption-customer-algorithm", "AES256")
-                .header("x-amz-server-side-encryption-customer-key", STANDARD.encode(customer_key))
-                .header("x-amz-server-side-encryption-customer-key-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+            400,
+            with_key("GET", "customer", &customer_md5)
+                .header("range", "bytes=1-2")
+                .header("x-amz-server-side-encryption", "AES256"),
         ),
+        (412, with_key("GET", "customer", &customer_md5).header("if-match", "\"other\"")),
+        (501, with_key("GET", "customer?unheard-of", &customer_md5)),
+        (400, Call::new("GET", format!("/{BUCKET}/customer"))),
         (400, Call::new("PUT", target()).body(BODY.as_bytes()).header("x-amz-meta-s3cloak", "forged")),
         (501, Call::new("GET", format!("{}?unheard-of", target()))),
         (404, Call::new("GET", format!("/{BUCKET}/nothing"))),
@@ -135,8 +156,12 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
             }
             false => stack.proxy.send(call).await,
         };
-        shown += &answer.text();
-        shown += &format!("{:?}\n", answer.headers);
+        // What a client stored or sent it may see: the bytes, and the MD5 that S3 echoes.
+        shown += &answer.text().replace(BODY, "");
+        let echoed = |name: &str| name.eq_ignore_ascii_case("x-amz-server-side-encryption-customer-key-md5");
+        let headers: Vec<_> =
+            answer.headers.iter().filter(|(name, _)| status != 200 || !echoed(name)).collect();
+        shown += &format!("{headers:?}\n");
         statuses.push((what, status, answer.status));
     }
     assert!(statuses.iter().all(|(_, wanted, got)| wanted == got), "{statuses:?}");
@@ -145,6 +170,19 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
     assert_eq!((answer.status, answer.code().as_str()), (403, "SignatureDoesNotMatch"));
     shown += &answer.text();
     shown += &format!("{:?} {:?}", stack.services.config, stack.services.credentials);
+
+    let metrics = stack.services.metrics.render(&[]);
+    assert!(metrics.contains("PutObject"), "{metrics}");
+    shown += &metrics;
+    // What the backend holds, and what it was asked.
+    let object = stack.store.stored(BUCKET, "customer").unwrap();
+    shown += &format!("{:?}", object.headers);
+    for call in stack.store.journal().take() {
+        shown += &format!("{call:?}\n");
+    }
+    for secret in [&customer_key[..], &customer_md5] {
+        assert!(!object.body.windows(16).any(|run| run == &secret[..16]), "in the stored bytes");
+    }
 
     // Tampered with on the backend.
     stack.store.tamper(BUCKET, "fine", |object| object.body[3] ^= 1).unwrap();
@@ -160,6 +198,7 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
         ["client-secret", "backend-secret", "MARKED-PLAIN", presigned.as_str()].map(String::from).into();
     secrets.extend(spellings(BODY.as_bytes()));
     secrets.extend(spellings(&customer_key));
+    secrets.extend(spellings(&customer_md5));
     secrets.extend(given.iter().flat_map(|key| spellings(key)));
     secrets.extend(external.flat_map(|key| spellings(&key)));
     for secret in secrets {

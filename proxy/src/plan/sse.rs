@@ -272,7 +272,7 @@ mod tests {
         [
             ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
             ("x-amz-server-side-encryption-customer-key", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
-            ("x-amz-server-side-encryption-customer-key-md5", "cLyPS3KoaSFGi/jRB3OUXg=="),
+            ("x-amz-server-side-encryption-customer-key-md5", "cLyPS3KoaSFGi/joRB3OUQ=="),
         ]
         .iter()
         .chain(more)

@@ -32,6 +32,8 @@ pub struct Stack {
 pub struct Options {
     /// YAML under `buckets:`; the default rule with `etag: md5` otherwise.
     pub buckets: Option<&'static str>,
+    /// Further YAML of the listener.
+    pub listen: &'static str,
     /// Further top-level YAML.
     pub more: &'static str,
     /// Changes the store's configuration.
@@ -64,7 +66,7 @@ impl Stack {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let yaml = format!(
-            "listen:\n  - address: {address}\n\
+            "listen:\n  - address: {address}\n    {}\n\
              backends:\n  default:\n    endpoint: {}\n    region: us-east-1\n    access_key: backend\n    \
              secret_key: backend-secret\n    system: {{ {} }}\n{}\n\
              keys:\n  services:\n    main: {{ type: local, path: {} }}\n  default_key: test-key\n  \
@@ -72,6 +74,7 @@ impl Stack {
              credentials:\n  - access_key: client\n    secret_key: client-secret\n    \
              allow: [{{ {} }}]\n\
              buckets:\n{}\n{}\n",
+            options.listen,
             store.endpoint(),
             options.system.unwrap_or("bucket: s3cloak-system"),
             options.backend,
