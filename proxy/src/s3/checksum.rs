@@ -4,11 +4,13 @@
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crc_fast::{CrcAlgorithm, Digest};
+use crc_fast::Digest;
 use http::{HeaderMap, HeaderName};
 use subtle::ConstantTimeEq;
 
 use crate::error::{Code, Error, Result};
+
+mod combine;
 
 /// One of the algorithms that this proxy computes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>).
@@ -109,21 +111,20 @@ impl ChecksumAlgorithm {
 pub struct Hasher(State);
 
 enum State {
-    Crc(Box<Digest>, usize),
+    Crc(Box<Digest>, ChecksumAlgorithm),
     Sha(digest::Context),
 }
 
 impl Hasher {
     /// An empty hasher.
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
-        let crc = |which| State::Crc(Box::new(Digest::new(which)), algorithm.length());
-        Self(match algorithm {
-            ChecksumAlgorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
-            ChecksumAlgorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
-            ChecksumAlgorithm::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
-            ChecksumAlgorithm::Sha1 => State::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY)),
-            ChecksumAlgorithm::Sha256 => State::Sha(digest::Context::new(&digest::SHA256)),
-        })
+        if let Some(crc) = algorithm.crc() {
+            return Self(State::Crc(Box::new(Digest::new(crc)), algorithm));
+        }
+        Self(State::Sha(digest::Context::new(match algorithm {
+            ChecksumAlgorithm::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            _ => &digest::SHA256,
+        })))
     }
 
     /// Takes the next bytes.
@@ -137,8 +138,7 @@ impl Hasher {
     /// The value, big-endian.
     pub fn finish(self) -> Vec<u8> {
         match self.0 {
-            // A CRC sits in the low bytes of the 64-bit result.
-            State::Crc(digest, length) => digest.finalize().to_be_bytes()[8 - length..].to_vec(),
+            State::Crc(digest, algorithm) => algorithm.low_bytes(digest.finalize()),
             State::Sha(context) => context.finish().as_ref().to_vec(),
         }
     }
