@@ -31,6 +31,16 @@ KNOWN = {
     "CRC64NVME": lambda d: _crc(d, 0x9A6C9329AC4BC9B5, 64),
     "SHA1": lambda d: hashlib.sha1(d).digest(),
     "SHA256": lambda d: hashlib.sha256(d).digest(),
+    "SHA512": lambda d: hashlib.sha512(d).digest(),
+    "MD5": lambda d: hashlib.md5(d).digest(),
+}
+
+
+# Of b"123456789", as the reference implementation of the XX hashes gives them.
+XX_HASHES = {
+    "xxhash64": "8cb841db40e6ae83",
+    "xxhash3": "72dcb18b67a17dff",
+    "xxhash128": "33119477ede5dcd5e9716427681d5860",
 }
 
 
@@ -94,6 +104,26 @@ def test_trailer(stack, bucket, prefix, algorithm):
     assert request.send().headers[name] == value
     answer = stack.request("GET", bucket, f"{prefix}object", headers={"x-amz-checksum-mode": "ENABLED"}).send()
     assert answer.headers[name] == value and answer.body == data
+
+
+@pytest.mark.parametrize("algorithm", XX_HASHES)
+def test_xx_hashes(stack, bucket, prefix, algorithm):
+    data, name, key = b"123456789", f"x-amz-checksum-{algorithm}", f"{prefix}object"
+    value = base64.b64encode(bytes.fromhex(XX_HASHES[algorithm])).decode()
+    assert stack.request("PUT", bucket, key, body=data, headers={name: value}).send().headers[name] == value
+    answer = stack.request("GET", bucket, key, headers={"x-amz-checksum-mode": "ENABLED"}).send()
+    assert answer.headers[name] == value and answer.headers["x-amz-checksum-type"] == "FULL_OBJECT"
+    lie = base64.b64encode(bytes(len(bytes.fromhex(XX_HASHES[algorithm])))).decode()
+    refused = stack.request("PUT", bucket, key, body=data, headers={name: lie}).send()
+    assert (refused.status, refused.code) == (400, "BadDigest")
+
+
+@pytest.mark.parametrize("algorithm", ["crc16", "xxhash32", "sha3"])
+def test_unknown_algorithms_are_refused(stack, bucket, prefix, algorithm):
+    headers = {f"x-amz-checksum-{algorithm}": "AAAAAA=="}
+    refused = stack.request("PUT", bucket, f"{prefix}object", body=b"x", headers=headers).send()
+    assert (refused.status, refused.code) == (400, "InvalidRequest")
+    assert stack.request("HEAD", bucket, f"{prefix}object").send().status == 404
 
 
 def test_storage_learns_no_checksum_of_the_plaintext(s3, raw, bucket, prefix):

@@ -5,6 +5,7 @@ mod support;
 
 use base64::Engine;
 use s3cloak::demo::store::Fault;
+use s3cloak::s3::checksum::{ChecksumAlgorithm, Hasher};
 use support::{BUCKET, Call, Stack, md5_hex, random};
 use tokio::io::AsyncWriteExt;
 
@@ -130,6 +131,60 @@ async fn true_promises_are_kept_and_echoed() {
         assert_eq!(put.status, 200, "{size}: {}", put.text());
         let got = stack.get("chunked").await;
         assert_eq!((got.body == data, got.header("content-encoding")), (true, None));
+    }
+}
+
+/// Every algorithm in a header and in a trailer, small and streamed: right values are sealed and shown, others refused.
+#[tokio::test]
+async fn every_checksum_algorithm_is_verified_and_sealed() {
+    let stack = Stack::start().await;
+    for (seed, algorithm) in ChecksumAlgorithm::ALL.into_iter().enumerate() {
+        let name = algorithm.header_name().to_string();
+        for size in [SMALL, 1_200_000] {
+            let data = random(seed as u64 + 50, size);
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&data);
+            let value = b64(hasher.finish());
+            let lie = b64(vec![0; algorithm.length()]);
+            let header = |value: &str| {
+                Call::new("PUT", format!("/{BUCKET}/o"))
+                    .body(data.clone())
+                    .header(&name, value)
+                    .header("x-amz-sdk-checksum-algorithm", algorithm.name())
+            };
+            let trailer = |value: &str| {
+                Call::new("PUT", format!("/{BUCKET}/o"))
+                    .header("x-amz-decoded-content-length", size.to_string())
+                    .header("x-amz-trailer", name.clone())
+                    .header("content-encoding", "aws-chunked")
+                    .payload("STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+                    .body(chunked(&data, &format!("{name}:{value}")))
+            };
+            for call in [header(&value), trailer(&value)] {
+                let put = stack.proxy.send(call).await;
+                assert_eq!(put.status, 200, "{algorithm:?}: {}", put.text());
+                assert_eq!(put.header(&name), Some(value.as_str()));
+                let stored = stack.store.stored(BUCKET, "o").unwrap();
+                assert!(!stored.headers.iter().any(|(_, v)| v.contains(&value)), "{algorithm:?}");
+                let asked =
+                    Call::new("HEAD", format!("/{BUCKET}/o")).header("x-amz-checksum-mode", "ENABLED");
+                let head = stack.proxy.send(asked).await;
+                assert_eq!(head.header(&name), Some(value.as_str()), "{algorithm:?}");
+                assert_eq!(head.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
+            }
+            let stored = stack.store.stored(BUCKET, "o").unwrap();
+            for call in [header(&lie), trailer(&lie)] {
+                let put = stack.proxy.send(call).await;
+                assert_eq!((put.status, put.code().as_str()), (400, "BadDigest"), "{algorithm:?}");
+            }
+            assert_eq!(stack.store.stored(BUCKET, "o").unwrap(), stored, "{algorithm:?}");
+        }
+    }
+    for unknown in ["x-amz-checksum-crc16", "x-amz-checksum-xxhash32", "x-amz-checksum-sha3"] {
+        let put = Call::new("PUT", format!("/{BUCKET}/u")).body("x").header(unknown, "AAAAAA==");
+        let put = stack.proxy.send(put).await;
+        assert_eq!((put.status, put.code().as_str()), (400, "InvalidRequest"), "{unknown}");
+        assert!(stack.store.stored(BUCKET, "u").is_none());
     }
 }
 
