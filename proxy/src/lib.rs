@@ -29,5 +29,6 @@ pub mod logging;
 pub mod metrics;
 pub mod ops;
 pub mod plan;
+pub mod rules;
 pub mod s3;
 pub mod services;

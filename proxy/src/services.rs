@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::info::InfoCache;
 use crate::keys::Keyring;
 use crate::metrics::Metrics;
+use crate::rules::StoredRules;
 
 /// Between two looks at a backend that is not ready yet: short enough for a compose file that starts all at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -28,6 +29,8 @@ pub struct Services {
     pub backends: Backends,
     /// Keys.
     pub keyring: Arc<Keyring>,
+    /// Default encryption as clients put it for buckets.
+    pub rules: StoredRules,
     /// What is known of objects.
     pub info: InfoCache,
     /// Memory for uploads that are verified whole.
@@ -55,6 +58,7 @@ impl Services {
             credentials: CredentialStore::from_config(&config),
             backends,
             keyring,
+            rules: StoredRules::new(),
             info: InfoCache::new(),
             budget: BufferBudget::new(config.limits.buffers),
             metrics,

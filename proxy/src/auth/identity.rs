@@ -105,10 +105,19 @@ impl Identity {
     /// Whether it may name the encryption key `name` on a write to `bucket`. A grant that lists no keys lets it name
     /// only `own`: the deployment's default key and those of the bucket's rule.
     pub fn authorize_key(&self, bucket: &BucketName, name: &str, own: &[&str]) -> Result<()> {
+        self.allow_key(Action::Write, bucket, name, own)
+    }
+
+    /// The same for the key of a bucket's default, which takes the right to configure the bucket.
+    pub fn authorize_default_key(&self, bucket: &BucketName, name: &str, own: &[&str]) -> Result<()> {
+        self.allow_key(Action::Admin, bucket, name, own)
+    }
+
+    fn allow_key(&self, action: Action, bucket: &BucketName, name: &str, own: &[&str]) -> Result<()> {
         let allowed = match self.known() {
             None => own.contains(&name),
             Some(credential) => credential.allow.iter().any(|grant| {
-                covers(grant, Action::Write, bucket)
+                covers(grant, action, bucket)
                     && if grant.keys.is_empty() {
                         own.contains(&name)
                     } else {

@@ -43,6 +43,7 @@ pub async fn create_bucket(
     let route = Route::of(services, request)?;
     let body = body::collect(request, exchange, MAX_CONFIGURATION).await?;
     xml::location_constraint(&body)?;
+    drop_old_rule(services, &route).await?;
     let mut out = Outgoing::bucket(Method::PUT, bucket);
     out.headers = forwarded(&request.headers, &body);
     let response = route.backend.call(&route.caller, out, body).await?;
@@ -53,6 +54,17 @@ pub async fn create_bucket(
     let location = HeaderValue::try_from(format!("/{bucket}"));
     headers.insert(LOCATION, location.map_err(|_| Error::internal("a bucket name is not a header value"))?);
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })))
+}
+
+/// A new bucket starts without a rule. One of its name may have been deleted behind our back, or when we could not reach
+/// our own area.
+async fn drop_old_rule(services: &Services, route: &Route<'_>) -> Result<()> {
+    let out = Outgoing::bucket(Method::HEAD, route.bucket);
+    let there = route.backend.call(&route.caller, out, Bytes::new()).await?;
+    if there.status != StatusCode::NOT_FOUND {
+        return Ok(());
+    }
+    services.rules.remove(route.backend, route.bucket).await
 }
 
 /// Names that clients cannot have: those of our own areas, on any backend, and those of directory buckets.
@@ -83,6 +95,10 @@ pub async fn delete_bucket(services: &Services, request: &Verified<S3Request>) -
     let response = route.backend.call(&route.caller, out, Bytes::new()).await?;
     if !response.is_success() {
         return Err(error_from(response, &Names { bucket: Some(route.bucket), key: None }).await);
+    }
+    // The bucket is gone whatever comes of this; a new one of its name drops the rule before it is made.
+    if let Err(error) = services.rules.remove(route.backend, route.bucket).await {
+        tracing::warn!(bucket = %route.bucket, %error, "the encryption rule of a deleted bucket is left behind");
     }
     let headers = answer::from_backend(&response.headers);
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::NO_CONTENT, headers })))

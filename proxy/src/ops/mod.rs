@@ -3,6 +3,7 @@
 
 pub mod bucket;
 pub mod delete;
+pub mod encryption;
 pub mod get;
 pub mod list;
 pub mod pass;
@@ -121,6 +122,15 @@ pub async fn dispatch(
         Operation::ListBuckets => Box::pin(bucket::list_buckets(services, request)).await,
         Operation::CreateBucket => Box::pin(bucket::create_bucket(services, request, exchange)).await,
         Operation::DeleteBucket => Box::pin(bucket::delete_bucket(services, request)).await,
+        Operation::GetBucketEncryption => {
+            Box::pin(encryption::get_bucket_encryption(services, request)).await
+        }
+        Operation::PutBucketEncryption => {
+            Box::pin(encryption::put_bucket_encryption(services, request, exchange)).await
+        }
+        Operation::DeleteBucketEncryption => {
+            Box::pin(encryption::delete_bucket_encryption(services, request)).await
+        }
         other => Err(Error::internal(format!("no handler for {}", other.name()))),
     }
 }

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_format::Kind;
 
-use super::write_key::WriteKey;
+use super::write_key::{self, WriteKey};
 use super::{Route, object_key};
 use crate::auth::Verified;
 use crate::backend::error_from;
@@ -14,7 +14,6 @@ use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
 use crate::plan::answer;
-use crate::plan::sse;
 use crate::plan::write;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::condition::{Current, WriteConditions};
@@ -31,7 +30,7 @@ pub async fn put_object(
     let key = object_key(&route, request)?;
     let target = route.target(key, None).carrying(&request.headers);
     let length = body::required_length(request)?;
-    let sse = sse::for_write(&request.headers, route.rule)?;
+    let sse = write_key::decide(services, request, &route).await?;
     let limits = &route.backend.config().limits;
     write::check_limits(&request.headers, length, sse.context_len(), limits)?;
 

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use http::HeaderMap;
 use object_format::{BucketKeyFlag, EnvelopeHeader, KeyRef, Kind, Mode};
 
+use super::Route;
 use crate::auth::Verified;
 use crate::config::{BucketRule, EtagPolicy};
 use crate::error::Result;
 use crate::info::Target;
 use crate::keys::{OpenKey, ResolvedKey, Scope};
 use crate::plan::customer::CustomerKeyHeaders;
-use crate::plan::sse::{self, DeploymentSse, WriteSse};
+use crate::plan::sse::{self, BucketDefault, DeploymentSse, WriteSse};
 use crate::s3::S3Request;
 use crate::services::Services;
 
 /// A key that wraps a new object's own key, in hand. Every operation that makes an envelope goes through it:
 ///
-/// - PutObject and CreateMultipartUpload: `sse::for_write` decides, [`WriteKey::of`] fetches, [`WriteKey::key_ref`] and
+/// - PutObject and CreateMultipartUpload: [`decide`] decides, [`WriteKey::of`] fetches, [`WriteKey::key_ref`] and
 ///   [`WriteKey::envelope_header`] make the envelope, [`WriteKey::etag_policy`] says what its ETag is,
 ///   [`WriteKey::response_headers`] what the answer shows.
 /// - UploadPart of an upload under SSE-C, whose envelope exists: `CustomerKeyHeaders::of` reads the part's own headers,
@@ -113,6 +114,16 @@ impl WriteKey {
     }
 }
 
+/// The encryption of a write to the route's bucket: the request's headers, then the rule that was put for the bucket, then
+/// the configuration.
+///
+/// # Errors
+/// Where the headers are refused, and where the bucket's rule cannot be read: it may block what is asked for.
+pub async fn decide(services: &Services, request: &S3Request, route: &Route<'_>) -> Result<WriteSse> {
+    let stored = services.rules.get(&services.keyring, route.backend, route.bucket).await?;
+    sse::for_write(&request.headers, &BucketDefault::of(route.rule, stored.as_deref()))
+}
+
 fn resolve(
     services: &Services,
     request: &Verified<S3Request>,
@@ -122,7 +133,7 @@ fn resolve(
     let resolved = services.keyring.resolve(sse.key_id.as_deref())?;
     if sse.key_named_by_client {
         let bucket_key =
-            target.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
+            sse.bucket_key_id.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
         let own =
             [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
         let own: Vec<&str> = own.into_iter().flatten().collect();

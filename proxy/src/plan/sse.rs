@@ -8,6 +8,7 @@ use object_format::Mode;
 use super::customer::{self, CustomerKeyHeaders};
 use crate::config::{BucketRule, SseMode};
 use crate::error::{Code, Error, Result};
+use crate::s3::xml::EncryptionRule;
 
 /// `x-amz-server-side-encryption`
 pub const SSE: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
@@ -46,6 +47,8 @@ pub struct DeploymentSse {
     pub mode: Mode,
     /// Key id as the client (or the rule) spells it; `None` is the deployment's default key.
     pub key_id: Option<String>,
+    /// The bucket's own key, which everybody who writes there may name.
+    pub bucket_key_id: Option<String>,
     /// Whether the client itself named the key, so that its rights on key names apply.
     pub key_named_by_client: bool,
     /// Client's context as sent (base64).
@@ -56,11 +59,41 @@ pub struct DeploymentSse {
     pub shows_bucket_key: bool,
 }
 
+/// What a bucket's writes get that ask for nothing, and what they may not ask for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BucketDefault {
+    mode: SseMode,
+    key_id: Option<String>,
+    /// As the rule says; shown to clients where it is true.
+    bucket_key: Option<bool>,
+    /// As configured, where nobody says.
+    configured_bucket_key: bool,
+    blocks_customer_keys: bool,
+}
+
+impl BucketDefault {
+    /// A rule that was put for the bucket goes before the configured one, as a whole: neither lends the other a key.
+    pub fn of(rule: &BucketRule, stored: Option<&EncryptionRule>) -> Self {
+        let default = stored.and_then(|stored| stored.default.clone());
+        let (mode, key_id, bucket_key) = match default {
+            Some(default) => (default.mode, default.key_id, stored.and_then(|stored| stored.bucket_key)),
+            None => (rule.sse, rule.key.clone(), None),
+        };
+        Self {
+            mode,
+            key_id: key_id.filter(|_| mode == SseMode::SseKms),
+            bucket_key: bucket_key.filter(|_| mode == SseMode::SseKms),
+            configured_bucket_key: rule.bucket_key,
+            blocks_customer_keys: stored.and_then(|stored| stored.blocks_customer_keys).unwrap_or(false),
+        }
+    }
+}
+
 /// Decides the encryption of a write.
-pub fn for_write(headers: &HeaderMap, rule: &BucketRule) -> Result<WriteSse> {
+pub fn for_write(headers: &HeaderMap, default: &BucketDefault) -> Result<WriteSse> {
     customer::refuse_copy_source(headers)?;
     let Some(customer) = CustomerKeyHeaders::of(headers)? else {
-        return deployments(headers, rule).map(WriteSse::Deployment);
+        return deployments(headers, default).map(WriteSse::Deployment);
     };
     if [SSE, SSE_KEY_ID, SSE_CONTEXT].iter().any(|name| headers.contains_key(name)) {
         return Err(Error::client(
@@ -68,10 +101,17 @@ pub fn for_write(headers: &HeaderMap, rule: &BucketRule) -> Result<WriteSse> {
             "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
         ));
     }
+    if default.blocks_customer_keys {
+        return Err(Error::client(
+            Code::AccessDenied,
+            "This bucket does not take objects under customer provided keys (SSE-C): its encryption configuration blocks \
+             them.",
+        ));
+    }
     Ok(WriteSse::Customer(customer))
 }
 
-fn deployments(headers: &HeaderMap, rule: &BucketRule) -> Result<DeploymentSse> {
+fn deployments(headers: &HeaderMap, default: &BucketDefault) -> Result<DeploymentSse> {
     let key_id = text(headers, &SSE_KEY_ID)?;
     let context = text(headers, &SSE_CONTEXT)?;
     let bucket_key = bucket_key(headers)?;
@@ -99,11 +139,13 @@ fn deployments(headers: &HeaderMap, rule: &BucketRule) -> Result<DeploymentSse> 
         ));
     }
     let context = context.map(checked_context).transpose()?;
+    let bucket_key_id = default.key_id.clone();
     Ok(match mode {
         Some(Mode::SseKms) => DeploymentSse {
             mode: Mode::SseKms,
             // Without a key id AWS takes its own managed key and not the bucket's: here the deployment's default.
             key_id: key_id.map(str::to_owned),
+            bucket_key_id,
             key_named_by_client: key_id.is_some(),
             per_object: bucket_key == Some(false) || context.is_some(),
             context,
@@ -112,22 +154,27 @@ fn deployments(headers: &HeaderMap, rule: &BucketRule) -> Result<DeploymentSse> 
         Some(mode) => DeploymentSse {
             mode,
             key_id: None,
+            bucket_key_id,
             key_named_by_client: false,
             context: None,
-            per_object: !rule.bucket_key,
+            per_object: !default.configured_bucket_key,
             shows_bucket_key: false,
         },
-        None => DeploymentSse {
-            mode: match rule.sse {
-                SseMode::SseS3 => Mode::SseS3,
-                SseMode::SseKms => Mode::SseKms,
-            },
-            key_id: rule.key.clone().filter(|_| rule.sse == SseMode::SseKms),
-            key_named_by_client: false,
-            context: None,
-            per_object: !bucket_key.unwrap_or(rule.bucket_key),
-            shows_bucket_key: rule.sse == SseMode::SseKms && bucket_key == Some(true),
-        },
+        None => {
+            let bucket_key = bucket_key.or(default.bucket_key);
+            DeploymentSse {
+                mode: match default.mode {
+                    SseMode::SseS3 => Mode::SseS3,
+                    SseMode::SseKms => Mode::SseKms,
+                },
+                key_id: default.key_id.clone(),
+                bucket_key_id,
+                key_named_by_client: false,
+                context: None,
+                per_object: !bucket_key.unwrap_or(default.configured_bucket_key),
+                shows_bucket_key: default.mode == SseMode::SseKms && bucket_key == Some(true),
+            }
+        }
     })
 }
 
@@ -227,7 +274,7 @@ mod tests {
             .iter()
             .map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap()))
             .collect::<HeaderMap>();
-        match for_write(&headers, rule)? {
+        match for_write(&headers, &BucketDefault::of(rule, None))? {
             WriteSse::Deployment(sse) => Ok(sse),
             WriteSse::Customer(_) => panic!("no customer key was sent"),
         }
@@ -282,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_customers_key_goes_with_nothing_else() {
-        let kms = rule(SseMode::SseKms, Some("photos"));
+        let kms = BucketDefault::of(&rule(SseMode::SseKms, Some("photos")), None);
         assert!(matches!(for_write(&customer(&[]), &kms), Ok(WriteSse::Customer(_))));
         assert!(for_read(&customer(&[])).unwrap().is_some());
         for more in [[(SSE_NAME, "AES256")], [(SSE_NAME, "aws:kms")], [(KEY, "k")], [(CONTEXT, "e30=")]] {

@@ -68,8 +68,6 @@ const LATER_MULTIPART: &str =
 const LATER_COPY: &str =
     "server-side copies are not in this version yet; download and upload the object instead";
 const LATER_FORM: &str = "browser form uploads are not in this version yet; use PutObject or a presigned URL";
-const LATER_RULES: &str =
-    "bucket encryption rules by API are not in this version yet; every object is encrypted as configured";
 const LATER: &str = "it is not in this version yet";
 
 const LISTING: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix", "allow-unordered"];
@@ -187,9 +185,9 @@ operations! {
     CreateSession: GET Bucket "session" NONE => Refused(WHY_DIRECTORY), Read;
 
     // Bucket configuration
-    GetBucketEncryption: GET Bucket "encryption" NONE => NotYet(LATER_RULES), Read;
-    PutBucketEncryption: PUT Bucket "encryption" NONE => NotYet(LATER_RULES), Admin;
-    DeleteBucketEncryption: DELETE Bucket "encryption" NONE => NotYet(LATER_RULES), Admin;
+    GetBucketEncryption: GET Bucket "encryption" NONE => Handler, Read;
+    PutBucketEncryption: PUT Bucket "encryption" NONE => Handler, Admin;
+    DeleteBucketEncryption: DELETE Bucket "encryption" NONE => Handler, Admin;
     GetBucketPolicy: GET Bucket "policy" NONE => Pass, Admin;
     PutBucketPolicy: PUT Bucket "policy" NONE => Handler, Admin;
     DeleteBucketPolicy: DELETE Bucket "policy" NONE => PassIfListed("policy"), Admin;

@@ -24,7 +24,7 @@ pub struct Stack {
     pub backend: Client,
     pub store: Handle,
     pub services: Arc<Services>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What a test may want otherwise.
@@ -104,8 +104,13 @@ impl Stack {
             backend: client(store.address(), "backend", "backend-secret"),
             store,
             services,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Where the local keys of [`Stack::start`] are.
+    pub fn key_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("keys")
     }
 
     /// Stores an object through the proxy.

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod delete;
+mod encryption;
 mod error;
 mod find;
 mod tokens;
@@ -13,6 +14,7 @@ pub use delete::{
     DeleteRequest, DeleteResult, DeletedKey, FailedKey, MAX_DELETE_BODY, ObjectToDelete, parse_delete,
     parse_delete_result, render_delete, render_delete_result,
 };
+pub use encryption::{DefaultEncryption, EncryptionRule, parse_encryption, render_encryption};
 pub use error::{ErrorContext, error_body};
 pub use find::first_text;
 pub(crate) use tokens::{Broken, Token, Tokens};
