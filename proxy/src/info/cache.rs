@@ -53,8 +53,15 @@ impl InfoCache {
         })
     }
 
-    /// Remembers.
-    pub fn put(&self, bucket: &BucketName, key: &ObjectKey, version: Option<&str>, info: Arc<Info>) {
+    /// Remembers. A look at less than the whole takes nothing from what is known of the same object.
+    pub fn put(&self, bucket: &BucketName, key: &ObjectKey, version: Option<&str>, mut info: Arc<Info>) {
+        if !info.whole
+            && let Some(known) = self.get(bucket, key, version).filter(|known| known.whole)
+            && (known.sealed_len, &known.backend_etag, known.commitment())
+                == (info.sealed_len, &info.backend_etag, info.commitment())
+        {
+            info = Arc::new(Info { last_modified: info.last_modified, ..(*known).clone() });
+        }
         self.0.insert((bucket.clone(), key.clone(), version.map(str::to_owned)), info);
     }
 

@@ -4,18 +4,19 @@
 mod cache;
 mod open;
 mod read;
+mod tail;
 
 pub use cache::InfoCache;
 pub use open::{Opens, open_envelope};
 pub use read::{Found, Need, Target, lookup, read};
-pub(crate) use read::{backend_etag, changed, content_length, content_range, pin, unexpected};
+pub(crate) use tail::{backend_etag, changed, content_length, content_range, pin, unexpected};
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use object_format::length::{CHUNK, TAG, segment_len};
-use object_format::{EtagFact, Kind, Trailer};
+use object_format::{EtagFact, Footer, Kind, SealedFacts, Trailer};
 
 use crate::config::EtagPolicy;
 use crate::s3::etag;
@@ -30,13 +31,44 @@ pub enum Nature {
     Sealed {
         /// Commitment of its envelope: another envelope under an unchanged ETag (a self-copy) shows here.
         commitment: [u8; 32],
-        /// The opened trailer; `None` for an empty single PUT, and where the backend could only tell headers.
-        trailer: Option<Arc<Trailer>>,
+        /// What was opened of its end.
+        end: SealedEnd,
     },
     /// An empty `dir/` marker whose envelope the backend dropped: served as empty, it holds nothing.
     Marker,
     /// Plaintext that was there before us.
     Plain,
+}
+
+/// What was opened of a sealed object's end.
+#[derive(Clone, Debug)]
+pub enum SealedEnd {
+    /// Nothing: an empty single PUT has no end, and some answers of a backend have headers alone.
+    Unseen,
+    /// The footer of a multipart object, whose parts were not needed.
+    Footer(Arc<Footer>),
+    /// All of it.
+    Trailer(Arc<Trailer>),
+}
+
+impl SealedEnd {
+    /// ETag and checksum.
+    pub fn facts(&self) -> Option<&SealedFacts> {
+        match self {
+            Self::Unseen => None,
+            Self::Footer(footer) => Some(&footer.facts),
+            Self::Trailer(trailer) => Some(&trailer.facts),
+        }
+    }
+
+    /// How many parts a multipart object has.
+    pub fn parts_count(&self) -> Option<u16> {
+        match self {
+            Self::Footer(footer) if footer.kind == Kind::Multipart => Some(footer.part_count),
+            Self::Trailer(trailer) if trailer.kind == Kind::Multipart => trailer.parts.len().try_into().ok(),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of one stored object.
@@ -55,7 +87,7 @@ pub struct Info {
     /// The backend's Last-Modified, whole seconds.
     pub last_modified: Option<SystemTime>,
     /// Whether everything was read: an archived object shows only its headers, one under a customer's key only those to
-    /// who has no key. Bytes are planned by whole info alone.
+    /// who has no key, a footer no parts. Bytes are planned by whole info alone.
     pub whole: bool,
 }
 
@@ -65,11 +97,19 @@ impl Info {
         !matches!(self.nature, Nature::Plain)
     }
 
+    /// What was opened of its end; nothing of an object that is not sealed.
+    pub fn end(&self) -> &SealedEnd {
+        match &self.nature {
+            Nature::Sealed { end, .. } => end,
+            Nature::Marker | Nature::Plain => &SealedEnd::Unseen,
+        }
+    }
+
     /// The opened trailer, if any.
     pub fn trailer(&self) -> Option<&Trailer> {
-        match &self.nature {
-            Nature::Sealed { trailer, .. } => trailer.as_deref(),
-            Nature::Marker | Nature::Plain => None,
+        match self.end() {
+            SealedEnd::Trailer(trailer) => Some(trailer),
+            SealedEnd::Footer(_) | SealedEnd::Unseen => None,
         }
     }
 
@@ -78,7 +118,7 @@ impl Info {
     pub fn stored_range(&self, plain: &Range<u64>) -> Range<u64> {
         match &self.nature {
             Nature::Marker | Nature::Plain => plain.clone(),
-            Nature::Sealed { trailer: Some(trailer), .. } if trailer.kind == Kind::Multipart => {
+            Nature::Sealed { end: SealedEnd::Trailer(trailer), .. } if trailer.kind == Kind::Multipart => {
                 chunks_around(trailer.parts.iter().map(|part| part.size), plain)
             }
             Nature::Sealed { .. } => chunks_around([self.plain_size], plain),

@@ -7,8 +7,9 @@ use http::HeaderMap;
 use object_format::length::plain_len;
 use object_format::{Envelope, KeyRef, Kind, Mode, ObjectSecrets};
 
-use super::read::{Target, last_modified};
-use super::{Info, Nature};
+use super::read::Target;
+use super::tail::last_modified;
+use super::{Info, Nature, SealedEnd};
 use crate::config::{BucketRule, EtagPolicy};
 use crate::error::{Error, Result};
 use crate::plan::customer::{self, CustomerKeyHeaders};
@@ -88,7 +89,7 @@ pub(super) fn without_key(
         .or_else(|| plain_len(total))
         .ok_or_else(|| Error::tampered("a sealed object of no possible length"))?;
     let info = Arc::new(Info {
-        nature: Nature::Sealed { commitment: *envelope.commitment(), trailer: None },
+        nature: Nature::Sealed { commitment: *envelope.commitment(), end: SealedEnd::Unseen },
         plain_size,
         sealed_len: total,
         etag: etag::opaque(backend_etag),

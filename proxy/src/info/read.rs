@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED, ORIGIN, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use object_format::length::{plain_len, sealed_len, total_len};
 use object_format::{
-    Envelope, Kind, ObjectName, ObjectSecrets, Trailer, TrailerRead, has_magic, open_trailer,
+    Envelope, FooterRead, ObjectName, ObjectSecrets, TrailerRead, has_magic, open_footer, open_trailer,
 };
 
 use super::open::{Opens, etag_policy, open_envelope, without_key};
-use super::{EMPTY_MD5, Info, Nature, shown_etag};
-use crate::backend::{Backend, Caller, Names, Outgoing, Response, error_from};
+use super::tail::{
+    End, Tail, backend_etag, content_length, last_modified, pinned_tail, ranged_tail, tail_of, unexpected,
+};
+use super::{EMPTY_MD5, Info, Nature, SealedEnd, shown_etag};
+use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::config::{BucketRule, Unencrypted};
 use crate::error::{Code, Error, Result};
 use crate::plan::customer::CustomerKeyHeaders;
@@ -29,8 +32,6 @@ const CARRIED: [HeaderName; 3] = [
     HeaderName::from_static("x-amz-expected-bucket-owner"),
     HeaderName::from_static("x-amz-request-payer"),
 ];
-/// Answers to these reads are bounded by what was asked for, and an error document.
-const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// One stored object, as one caller reaches it.
 #[derive(Clone, Copy)]
@@ -111,9 +112,9 @@ impl<'a> Target<'a> {
 /// How much of the object's end is wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Need {
-    /// The footer: HEAD and listings.
+    /// The footer: HEAD and listings. It tells all but the parts of a multipart object.
     Footer,
-    /// The last 64 KiB: a GET, which then has small objects whole.
+    /// The last 64 KiB, which have the parts too but for those of more than 581, and small objects whole.
     Tail,
 }
 
@@ -147,13 +148,13 @@ pub async fn lookup(services: &Services, target: &Target<'_>, need: Need) -> Res
 /// Reads info afresh and remembers it.
 pub async fn read(services: &Services, target: &Target<'_>, need: Need) -> Result<Found> {
     match tail_of(target, need.bytes()).await? {
-        End::Read(tail) => of_tail(services, target, tail).await,
+        End::Read(tail) => of_tail(services, target, need, tail).await,
         other => head_only(services, target, need, other).await,
     }
 }
 
 /// Info from an object's last bytes.
-async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result<Found> {
+async fn of_tail(services: &Services, target: &Target<'_>, need: Need, tail: Tail) -> Result<Found> {
     let Tail { headers, total, bytes } = tail;
     let backend_etag = backend_etag(&headers)?;
     if let Some(info) = without_key(services, target, &headers, total, &backend_etag)? {
@@ -166,19 +167,21 @@ async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result
             (nature, total, shown)
         }
         Some((envelope, secrets)) => {
-            let trailer = sealed_trailer(target, envelope, secrets, &bytes, total, &backend_etag).await?;
-            let plain_size = match (&trailer, secrets.single_size()) {
-                (Some(trailer), _) => trailer.plain_size,
-                (None, Some(size)) => size,
-                (None, None) => return Err(Error::tampered("a multipart object without a body")),
+            let end = sealed_end(target, need, secrets, &bytes, total, &backend_etag).await?;
+            let plain_size = match (&end, secrets.single_size()) {
+                (SealedEnd::Trailer(trailer), _) => trailer.plain_size,
+                (SealedEnd::Footer(footer), _) => footer.plain_size,
+                (SealedEnd::Unseen, Some(size)) => size,
+                (SealedEnd::Unseen, None) => {
+                    return Err(Error::tampered("a multipart object without a body"));
+                }
             };
-            let fact = trailer.as_ref().map(|t| &t.facts.etag);
+            let fact = end.facts().map(|facts| &facts.etag);
             let shown = shown_etag(etag_policy(target.rule, envelope), fact, plain_size, &backend_etag);
-            let nature =
-                Nature::Sealed { commitment: *envelope.commitment(), trailer: trailer.map(Arc::new) };
-            (nature, plain_size, shown)
+            (Nature::Sealed { commitment: *envelope.commitment(), end }, plain_size, shown)
         }
     };
+    let whole = !matches!(&nature, Nature::Sealed { end: SealedEnd::Footer(_), .. });
     let info = Arc::new(Info {
         nature,
         plain_size,
@@ -186,32 +189,38 @@ async fn of_tail(services: &Services, target: &Target<'_>, tail: Tail) -> Result
         etag: shown,
         backend_etag,
         last_modified: last_modified(&headers),
-        whole: true,
+        whole,
     });
     services.info.put(target.bucket, target.key, target.version, info.clone());
     Ok(Found { info, headers, opened, tail: bytes })
 }
 
-/// The checked trailer of a sealed object; `None` for an empty single PUT.
-async fn sealed_trailer(
+/// The checked end of a sealed object.
+async fn sealed_end(
     target: &Target<'_>,
-    envelope: &Envelope,
+    need: Need,
     secrets: &ObjectSecrets,
     tail: &Bytes,
     total: u64,
     backend_etag: &str,
-) -> Result<Option<Trailer>> {
+) -> Result<SealedEnd> {
     if let Some(size) = secrets.single_size() {
         if total != sealed_len(size) {
             return Err(Error::tampered(format!("{total} stored bytes for {size} bytes of plaintext")));
         }
         if size == 0 {
-            return Ok(None);
+            return Ok(SealedEnd::Unseen);
         }
     }
     let opened = |e| Error::tampered(format!("trailer: {e}"));
     let trailer = match open_trailer(secrets, tail, total).map_err(opened)? {
         TrailerRead::Ready(trailer) => trailer,
+        TrailerRead::NeedMore { .. } if need == Need::Footer => {
+            return match open_footer(secrets, tail, total).map_err(opened)? {
+                FooterRead::Ready(footer) => Ok(SealedEnd::Footer(Arc::new(footer))),
+                FooterRead::NeedMore { .. } => Err(Error::tampered("an object shorter than its footer")),
+            };
+        }
         TrailerRead::NeedMore { tail_bytes } => {
             let more = pinned_tail(target, tail_bytes, total, backend_etag).await?;
             match open_trailer(secrets, &more, total).map_err(opened)? {
@@ -220,11 +229,11 @@ async fn sealed_trailer(
             }
         }
     };
-    let single = envelope.header().kind == Kind::Single;
-    if single != (trailer.kind == Kind::Single) || total != total_len(trailer.kind, trailer.plain_size) {
+    // The format checks it too; a body is never planned by another kind's arithmetic.
+    if trailer.kind != secrets.kind() || total != total_len(trailer.kind, trailer.plain_size) {
         return Err(Error::tampered("a trailer of another object"));
     }
-    Ok(Some(trailer))
+    Ok(SealedEnd::Trailer(Arc::new(trailer)))
 }
 
 /// What an object without an envelope is, and the ETag it shows.
@@ -269,7 +278,7 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
     if total > 0 && matches!(why, End::Unsatisfiable) {
         // Without its end an object shows another ETag, and one that lost its envelope cannot be told.
         return match ranged_tail(target, total, need.bytes()).await? {
-            End::Read(tail) => of_tail(services, target, tail).await,
+            End::Read(tail) => of_tail(services, target, need, tail).await,
             _ => Err(unexpected("no range of an object that has bytes")),
         };
     }
@@ -292,16 +301,18 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
                 Some(size) if sealed_len(size) == total => size,
                 Some(_) => return Err(Error::tampered("stored length against the envelope")),
                 None => plain_len(total)
-                    .filter(|size| *size > 0)
+                    .filter(|_| total > 0)
                     .ok_or_else(|| Error::tampered("a multipart object of no possible length"))?,
             };
-            let shown = if plain_size == 0 {
+            // Of an empty single PUT there is no more to see.
+            let whole = secrets.single_size() == Some(0);
+            let shown = if whole {
                 shown_etag(etag_policy(target.rule, envelope), None, 0, &backend_etag)
             } else {
                 etag::opaque(&backend_etag)
             };
-            let nature = Nature::Sealed { commitment: *envelope.commitment(), trailer: None };
-            (nature, plain_size, shown, plain_size == 0)
+            let nature = Nature::Sealed { commitment: *envelope.commitment(), end: SealedEnd::Unseen };
+            (nature, plain_size, shown, whole)
         }
     };
     let last_modified = last_modified(&headers);
@@ -318,164 +329,4 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
         services.info.put(target.bucket, target.key, target.version, info.clone());
     }
     Ok(Found { info, headers, opened, tail: Bytes::new() })
-}
-
-struct Tail {
-    headers: HeaderMap,
-    total: u64,
-    bytes: Bytes,
-}
-
-/// What a look at an object's end came to.
-enum End {
-    Read(Tail),
-    /// 416: the object is empty, or the backend does not take this form of range.
-    Unsatisfiable,
-    /// Only a HEAD can tell.
-    Archived,
-}
-
-/// The last `want` bytes with the headers of that answer.
-async fn tail_of(target: &Target<'_>, want: u64) -> Result<End> {
-    if !target.backend.profile().suffix_ranges {
-        return explicit_tail(target, want).await;
-    }
-    let mut out = target.outgoing(Method::GET);
-    out.headers.insert(RANGE, range_value(format!("bytes=-{want}")));
-    let response = target.backend.call(target.caller, out, Bytes::new()).await?;
-    checked_tail(target, response, want).await
-}
-
-/// The same for a backend that does not know suffix ranges: its length is asked for first.
-async fn explicit_tail(target: &Target<'_>, want: u64) -> Result<End> {
-    let head = target.backend.call(target.caller, target.outgoing(Method::HEAD), Bytes::new()).await?;
-    if head.status != StatusCode::OK {
-        return Err(error_from(head, &target.names()).await);
-    }
-    ranged_tail(target, content_length(&head.headers)?, want).await
-}
-
-/// The last `want` bytes of an object of `total`.
-async fn ranged_tail(target: &Target<'_>, total: u64, want: u64) -> Result<End> {
-    if total == 0 {
-        return Ok(End::Unsatisfiable);
-    }
-    let mut out = target.outgoing(Method::GET);
-    out.headers.insert(RANGE, range_value(format!("bytes={}-{}", total.saturating_sub(want), total - 1)));
-    let response = target.backend.call(target.caller, out, Bytes::new()).await?;
-    checked_tail(target, response, want).await
-}
-
-async fn checked_tail(target: &Target<'_>, response: Response, want: u64) -> Result<End> {
-    match response.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
-        StatusCode::RANGE_NOT_SATISFIABLE => return Ok(End::Unsatisfiable),
-        StatusCode::FORBIDDEN => {
-            // An archived object refuses GET and answers HEAD; another refusal stays one.
-            let error = error_from(response, &target.names()).await;
-            return if error.code().name() == Code::InvalidObjectState.name() {
-                Ok(End::Archived)
-            } else {
-                Err(error)
-            };
-        }
-        _ => return Err(error_from(response, &target.names()).await),
-    }
-    let headers = response.headers;
-    let (start, total) = match content_range(&headers) {
-        Some((start, end, total)) if end + 1 == total => (start, total),
-        Some(_) => return Err(unexpected("a range that does not reach the end of the object")),
-        None if response.status == StatusCode::PARTIAL_CONTENT => {
-            return Err(unexpected("206 without Content-Range"));
-        }
-        None => (0, content_length(&headers)?),
-    };
-    let length = total - start;
-    if length > want.max(1) || length < total.min(want) {
-        // A backend without ranges would send the whole object for each look at its end.
-        return Err(unexpected("another range than the one asked for"));
-    }
-    let bytes = response.body.collect(ANSWER_LIMIT).await?;
-    if bytes.len() as u64 != length {
-        return Err(unexpected("a body of another length than announced"));
-    }
-    Ok(End::Read(Tail { headers, total, bytes }))
-}
-
-/// More of the end of the very object that was read.
-async fn pinned_tail(target: &Target<'_>, want: u64, total: u64, backend_etag: &str) -> Result<Bytes> {
-    let mut out = target.outgoing(Method::GET);
-    let start = total.saturating_sub(want);
-    out.headers.insert(RANGE, range_value(format!("bytes={start}-{}", total - 1)));
-    out.headers.insert(IF_MATCH, pin(backend_etag)?);
-    let response = target.backend.call(target.caller, out, Bytes::new()).await?;
-    if response.status == StatusCode::PRECONDITION_FAILED {
-        return Err(changed());
-    }
-    if !response.status.is_success() {
-        return Err(error_from(response, &target.names()).await);
-    }
-    let bytes = response.body.collect(ANSWER_LIMIT).await?;
-    if bytes.len() as u64 == total - start {
-        Ok(bytes)
-    } else {
-        Err(unexpected("another range than the one asked for"))
-    }
-}
-
-/// The object was replaced between two reads of one request.
-pub(crate) fn changed() -> Error {
-    Error::backend(Code::SlowDown, "The object is being replaced. Please try again.")
-}
-
-/// A backend answer that breaks HTTP or S3.
-pub(crate) fn unexpected(what: &'static str) -> Error {
-    Error::backend(
-        Code::BadGateway,
-        "The storage behind the proxy gave an answer that the proxy does not accept.",
-    )
-    .because(what)
-}
-
-/// `Content-Range: bytes start-end/total`.
-pub(crate) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
-    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
-    let (range, total) = value.split_once('/')?;
-    let (start, end) = range.split_once('-')?;
-    let (start, end, total): (u64, u64, u64) = (start.parse().ok()?, end.parse().ok()?, total.parse().ok()?);
-    (start <= end && end < total).then_some((start, end, total))
-}
-
-/// A response's declared length.
-pub(crate) fn content_length(headers: &HeaderMap) -> Result<u64> {
-    headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse().ok())
-        .ok_or_else(|| unexpected("no Content-Length"))
-}
-
-/// A response's ETag, unquoted.
-pub(crate) fn backend_etag(headers: &HeaderMap) -> Result<String> {
-    headers
-        .get(ETAG)
-        .and_then(|v| v.to_str().ok())
-        .map(|v| v.trim_matches('"').to_owned())
-        .filter(|v| !v.is_empty())
-        .ok_or_else(|| unexpected("no ETag"))
-}
-
-pub(super) fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
-    let value = headers.get(LAST_MODIFIED)?.to_str().ok()?;
-    httpdate::parse_http_date(value).ok()
-}
-
-fn range_value(text: String) -> HeaderValue {
-    HeaderValue::from_str(&text).expect("digits and ASCII punctuation are a header value")
-}
-
-/// `If-Match` on a backend's ETag as it was received.
-pub(crate) fn pin(backend_etag: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(&format!("\"{backend_etag}\""))
-        .map_err(|_| unexpected("an ETag that is no header value"))
 }

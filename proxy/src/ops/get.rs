@@ -4,22 +4,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use object_format::{BucketKeyFlag, Envelope, Layout, Mode, ObjectSecrets, Trailer};
+use http::header::{IF_MATCH, RANGE};
+use http::{HeaderValue, Method, StatusCode};
+use object_format::{Envelope, Layout, ObjectSecrets, Trailer};
+
+mod legacy;
+mod shown;
+
+pub(super) use shown::not_modified;
+
+use shown::answer_head;
 
 use super::{Route, object_key, version};
 use crate::auth::Verified;
 use crate::backend::{Body, Response, error_from};
 use crate::body::{self, Download, Window};
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Head, Outcome, Reply};
+use crate::exchange::{Exchange, Outcome, Reply};
 use crate::info::{self, Found, Info, Need, Target};
-use crate::plan::answer;
 use crate::plan::read::{self, ReadBytes, ReadPlan};
 use crate::plan::sse;
 use crate::s3::S3Request;
-use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::condition::ReadConditions;
 use crate::services::Services;
 
@@ -33,10 +38,16 @@ pub async fn head_object(services: &Services, request: &Verified<S3Request>) -> 
     let customer = sse::for_read(&request.headers)?;
     let target =
         route.target(key, version(request)?).carrying(&request.headers).opening_with(customer.as_ref());
-    let found = Box::pin(info::read(services, &target, Need::Footer)).await?;
+    // A footer does not tell the parts of a multipart object.
+    let need = if request.query.has("partNumber") { Need::Tail } else { Need::Footer };
+    let found = Box::pin(info::read(services, &target, need)).await?;
     let info = &found.info;
     match read::plan(&request.headers, &request.query, info)? {
         ReadPlan::NotModified => Err(not_modified(info, &found.headers)),
+        ReadPlan::LegacyPart(number) => {
+            let part = legacy::part(services, request, &target, info, number, None);
+            Box::pin(part).await?.ok_or_else(info::changed)
+        }
         ReadPlan::Bytes(bytes) => {
             let opened = found.opened.as_ref().map(|(envelope, _)| envelope);
             let head = answer_head(request, &target, info, &bytes, &found.headers, opened)?;
@@ -63,26 +74,36 @@ pub async fn get_object(
         services.info.get(target.bucket, target.key, target.version).filter(|info| info.whole && !dated);
     for _ in 0..ATTEMPTS {
         // A cached "not modified" or "failed" is not believed: only an answer of now may say so.
-        let planned = known.take().and_then(|info| {
-            let plan = read::plan(&request.headers, &request.query, &info).ok()?;
-            matches!(plan, ReadPlan::Bytes(_)).then_some((info, plan))
-        });
-        let (info, plan) = match planned {
+        let planned =
+            known.take().and_then(|info| match read::plan(&request.headers, &request.query, &info).ok()? {
+                ReadPlan::Bytes(bytes) if !bytes.range.is_empty() => Some((info, bytes)),
+                _ => None,
+            });
+        let (info, bytes) = match planned {
             Some(warm) => warm,
             None => {
                 let found = Box::pin(info::read(services, &target, Need::Tail)).await?;
-                let plan = read::plan(&request.headers, &request.query, &found.info)?;
-                if let ReadPlan::Bytes(bytes) = &plan {
-                    if found.tail.len() as u64 == found.info.sealed_len {
-                        return from_memory(request, &target, exchange, found, bytes).await;
+                match read::plan(&request.headers, &request.query, &found.info)? {
+                    ReadPlan::NotModified => return Err(not_modified(&found.info, &found.headers)),
+                    ReadPlan::LegacyPart(number) => {
+                        let exchange: Option<&mut dyn Exchange> = Some(&mut *exchange);
+                        let part = legacy::part(services, request, &target, &found.info, number, exchange);
+                        match Box::pin(part).await? {
+                            Some(outcome) => return Ok(outcome),
+                            None => continue,
+                        }
                     }
-                } else {
-                    return Err(not_modified(&found.info, &found.headers));
+                    ReadPlan::Bytes(bytes) => {
+                        // There is nothing to fetch of an empty part either.
+                        let has_all = found.tail.len() as u64 == found.info.sealed_len;
+                        if has_all || bytes.range.is_empty() {
+                            return from_memory(request, &target, exchange, found, &bytes).await;
+                        }
+                        (found.info, bytes)
+                    }
                 }
-                (found.info, plan)
             }
         };
-        let ReadPlan::Bytes(bytes) = plan else { continue };
         if let Some(fetched) = Box::pin(fetch(services, &target, &info, &bytes)).await? {
             return serve(request, &target, exchange, fetched, &info, &bytes).await;
         }
@@ -230,79 +251,4 @@ async fn from_memory(
 
 fn layout_of(secrets: &ObjectSecrets, trailer: &Trailer) -> Result<Layout> {
     Layout::from_trailer(secrets, trailer).map_err(|e| Error::tampered(format!("layout: {e}")))
-}
-
-fn not_modified(info: &Info, backend: &HeaderMap) -> Error {
-    let mut error = Error::client(crate::error::Code::NotModified, "Not Modified");
-    if let Ok(value) = answer::quoted(&info.etag) {
-        error = error.header(ETAG, value);
-    }
-    const SHOWN: [&str; 5] = ["last-modified", "cache-control", "expires", "vary", "x-amz-version-id"];
-    for (name, value) in backend {
-        if SHOWN.contains(&name.as_str()) || name.as_str().starts_with("access-control-") {
-            error = error.header(name.clone(), value.clone());
-        }
-    }
-    error
-}
-
-/// Headers of a 200 or 206: what the backend may say, and what is ours to say.
-fn answer_head(
-    request: &S3Request,
-    target: &Target<'_>,
-    info: &Info,
-    bytes: &ReadBytes,
-    backend: &HeaderMap,
-    envelope: Option<&Envelope>,
-) -> Result<Head> {
-    let mut out = answer::from_backend(backend);
-    answer::apply_overrides(&request.query, &mut out)?;
-    out.insert(ETAG, answer::quoted(&info.etag)?);
-    out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Some(range) = bytes.content_range(info.plain_size) {
-        out.insert(CONTENT_RANGE, range);
-    }
-    if let Some(count) = bytes.parts_count {
-        out.insert("x-amz-mp-parts-count", HeaderValue::from(count));
-    }
-    if let Some(envelope) = envelope {
-        let header = envelope.header();
-        let key_id = header.key_spelling.as_deref().unwrap_or(&header.key_name);
-        let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
-        sse::response_headers(header.mode, Some(key_id), shows, &mut out);
-        target.show_customer_key(&mut out);
-    }
-    let asks = request
-        .headers
-        .get("x-amz-checksum-mode")
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
-    if asks && (!bytes.partial || bytes.range == (0..info.plain_size)) && !request.headers.contains_key(RANGE)
-    {
-        checksum_headers(info, envelope.is_some(), &mut out);
-    }
-    Ok(Head { status: bytes.status(), headers: out })
-}
-
-/// The sealed checksum of the whole object; none on a range, since SDKs would compare it with the part they got.
-fn checksum_headers(info: &Info, sealed: bool, out: &mut HeaderMap) {
-    if sealed && info.plain_size == 0 && info.trailer().is_none() {
-        // Nothing is sealed of an empty object but its size. S3's default algorithm gives 0 for it.
-        out.insert(ChecksumAlgorithm::Crc64Nvme.header_name(), HeaderValue::from_static("AAAAAAAAAAA="));
-        out.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
-    }
-    let Some(fact) = info.trailer().and_then(|t| t.facts.checksum.as_ref()) else { return };
-    let Some(algorithm) = ChecksumAlgorithm::from_id(fact.algorithm) else { return };
-    let mut text = ChecksumAlgorithm::format_value(&fact.value);
-    let kind = match fact.kind {
-        object_format::ChecksumKind::FullObject => "FULL_OBJECT",
-        object_format::ChecksumKind::Composite => {
-            let parts = info.trailer().map_or(0, |t| t.parts.len());
-            text = format!("{text}-{parts}");
-            "COMPOSITE"
-        }
-    };
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        out.insert(algorithm.header_name(), value);
-        out.insert("x-amz-checksum-type", HeaderValue::from_static(kind));
-    }
 }

@@ -1,6 +1,7 @@
 //! OPERATIONS: one typed handler each. A handler reads the request, calls the backend and answers through the
 //! exchange; what is decided without I/O stands in `plan/`.
 
+pub mod attributes;
 pub mod bucket;
 pub mod delete;
 pub mod encryption;
@@ -114,6 +115,9 @@ pub async fn dispatch(
         Operation::PutObject => Box::pin(put::put_object(services, request, exchange)).await,
         Operation::GetObject => Box::pin(get::get_object(services, request, exchange)).await,
         Operation::HeadObject => Box::pin(get::head_object(services, request)).await,
+        Operation::GetObjectAttributes => {
+            Box::pin(attributes::get_object_attributes(services, request)).await
+        }
         Operation::DeleteObject => Box::pin(delete::delete_object(services, request)).await,
         Operation::DeleteObjects => Box::pin(delete::delete_objects(services, request, exchange)).await,
         Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListObjectVersions => {

@@ -2,6 +2,8 @@
 //! No I/O, so every rule here is testable as a table.
 
 pub mod answer;
+pub mod attributes;
+pub mod checksum;
 pub mod customer;
 pub mod read;
 pub mod sse;

@@ -140,7 +140,7 @@ operations! {
     UpdateObjectEncryption: PUT Object "encryption" VERSION => NotYet(LATER), Write;
     DeleteObject: DELETE Object "" VERSION => Handler, Write;
     DeleteObjects: POST Bucket "delete" NONE => Handler, Write;
-    GetObjectAttributes: GET Object "attributes" VERSION => NotYet(LATER), Read;
+    GetObjectAttributes: GET Object "attributes" VERSION => Handler, Read;
     RestoreObject: POST Object "restore" VERSION => Pass, Write;
     GetObjectAcl: GET Object "acl" VERSION => Pass, Read;
     PutObjectAcl: PUT Object "acl" VERSION => Pass, Write;

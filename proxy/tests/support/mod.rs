@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod client;
+pub mod multipart;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

@@ -1,6 +1,7 @@
 //! The XML bodies of S3 that this proxy reads or writes itself. Listings are edited in place in `s3/listing`.
 //! quick-xml finds the markup; what may stand in it is decided here.
 
+mod attributes;
 mod bucket;
 mod delete;
 mod encryption;
@@ -9,6 +10,7 @@ mod find;
 mod tokens;
 mod write;
 
+pub use attributes::{ObjectAttributes, ObjectPart, ObjectParts, PartsPage, render_attributes};
 pub use bucket::{Account, BucketPage, ListedBucket, location_constraint, parse_buckets, render_buckets};
 pub use delete::{
     DeleteRequest, DeleteResult, DeletedKey, FailedKey, MAX_DELETE_BODY, ObjectToDelete, parse_delete,
