@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
-use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TlsAccept};
 use pingora::protocols::http::ServerSession;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ExecutionPhase, Server, ShutdownWatch};
@@ -20,6 +20,9 @@ use crate::services::Services;
 
 /// How often certificate files are looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+/// What is written to a client is gathered up to this size: the head and the body of a small answer leave in one send,
+/// which wakes the client once. Longer pieces go out as they are.
+const WRITE_BUFFER: usize = 16 * 1024;
 /// How often a draining process looks whether it is idle.
 const DRAIN_CHECK: Duration = Duration::from_millis(50);
 
@@ -44,17 +47,17 @@ pub fn run(services: Arc<Services>) -> Result<(), String> {
         let address = listener.address.to_string();
         // A taken port would panic inside Pingora later, without a word of what to do.
         drop(std::net::TcpListener::bind(listener.address).map_err(|e| format!("listen {address}: {e}"))?);
-        match &listener.tls {
-            None => service.add_tcp(&address),
-            Some(files) => {
-                let certificate = ReloadingCertificate::load(files)?;
-                let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))
-                    .map_err(|e| format!("TLS settings: {e}"))?;
-                settings.set_cert_resolver(certificate.clone());
-                service.add_tls_with_settings(&address, None, settings);
-                certificates.push(certificate);
-            }
+        let buffers = L4BufferSettings::default().write(WRITE_BUFFER);
+        let mut endpoint = ListenerConfig::tcp(address).l4_buffer(buffers);
+        if let Some(files) = &listener.tls {
+            let certificate = ReloadingCertificate::load(files)?;
+            let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))
+                .map_err(|e| format!("TLS settings: {e}"))?;
+            settings.set_cert_resolver(certificate.clone());
+            endpoint = endpoint.tls(settings);
+            certificates.push(certificate);
         }
+        service.add_listener(endpoint);
         server.add_service(service);
     }
     if let Some(address) = config.admin {
