@@ -2,7 +2,6 @@
 //! What is said over them is `mod.rs`'s and `upload.rs`'s.
 
 use std::fs;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use http::{Uri, uri::Scheme};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -24,8 +23,7 @@ use crate::error::{Error, Result};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens connections; the pool and the uploads share one.
-#[derive(Clone)]
+/// Opens connections; calls and uploads share one.
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
     deadline: Duration,
@@ -58,9 +56,19 @@ impl Connector {
         Ok(Self { inner, deadline: config.timeouts.connect })
     }
 
-    /// One connection, TLS done, for an upload: where the other side stops taking bytes, its answer is still read.
+    /// One connection, TLS done.
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<Stream, BoxError> {
+        let connecting = self.inner.clone().call(uri.clone());
+        // Covers the TLS handshake too, which the TCP connector's own limit does not.
+        let io = tokio::time::timeout(self.deadline, connecting).await.map_err(|_| {
+            io::Error::new(io::ErrorKind::TimedOut, "no connection within timeouts.connect")
+        })??;
+        Ok(Stream { io, deaf: None })
+    }
+
+    /// The same for an upload: where the other side stops taking bytes, its answer is still read.
     pub(super) async fn dial(&self, uri: &Uri) -> Result<Stream, BoxError> {
-        let mut stream = self.clone().call(uri.clone()).await?;
+        let mut stream = self.connect(uri).await?;
         stream.deaf = Some(Deaf::default());
         Ok(stream)
     }
@@ -91,42 +99,6 @@ fn native_roots() -> Result<RootCertStore> {
     Ok(roots)
 }
 
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.inner.call(uri);
-        let deadline = self.deadline;
-        Box::pin(async move {
-            // Covers the TLS handshake too, which the TCP connector's own limit does not.
-            let io = tokio::time::timeout(deadline, connecting).await.map_err(|_| {
-                io::Error::new(io::ErrorKind::TimedOut, "no connection within timeouts.connect")
-            })??;
-            Ok(Stream { io, used: Used::default(), deaf: None })
-        })
-    }
-}
-
-/// Whether a connection has carried an answer before, so that its failure may be one of age.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Used(Arc<AtomicBool>);
-
-impl Used {
-    pub(super) fn mark(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn before(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Whether the other side has stopped taking bytes. A server that refuses an upload early answers and closes, and the
 /// reset that meets our next bytes would hide that answer; so from then on bytes are dropped and only its word counts.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +126,6 @@ impl Deaf {
 /// A connection to a backend, plain or TLS.
 pub(super) struct Stream {
     io: MaybeHttpsStream<TokioIo<TcpStream>>,
-    used: Used,
     deaf: Option<Deaf>,
 }
 
@@ -174,12 +145,6 @@ impl Stream {
             Some(deaf) => deaf.hear(write(Pin::new(&mut self.io)), done),
             None => write(Pin::new(&mut self.io)),
         }
-    }
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        self.io.connected().extra(self.used.clone())
     }
 }
 

@@ -175,6 +175,11 @@ impl Framer {
         Ok(done)
     }
 
+    /// All sealed bytes that were announced have come.
+    pub(super) fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
     /// The 0-chunk and trailer.
     pub(super) fn finish(&mut self) -> Result<Piece> {
         if self.left > 0 {

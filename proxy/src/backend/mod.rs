@@ -6,6 +6,7 @@ mod connect;
 mod failure;
 mod framing;
 mod outgoing;
+mod pool;
 mod probe;
 mod profile;
 mod response;
@@ -16,15 +17,13 @@ mod xml;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, IF_MATCH, IF_NONE_MATCH};
-use http::{Extensions, HeaderValue, Method, Request, StatusCode};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::legacy::{Client, Error as PoolError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::RwLock;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
@@ -43,15 +42,11 @@ use crate::config::{self, Config};
 use crate::error::{Code, Error, Result};
 use crate::metrics::BackendLatency;
 use crate::s3::name::BucketName;
-use connect::{Connector, Used};
+use connect::Connector;
 use failure::Document;
 use outgoing::Endpoint;
+use pool::{Carried, Home, Line, Pool};
 
-/// Idle connections are given up before common backends and balancers close them (60 s and more).
-const POOL_IDLE: Duration = Duration::from_secs(30);
-/// Most bytes read ahead on one connection: two chunks. hyper's own 400 KiB, a hundred slow readers wide, would be most
-/// of the proxy's memory.
-const READ_AHEAD: usize = 128 * 1024;
 /// Most buckets whose region was learnt from a redirect that are remembered.
 const MAX_REGIONS: usize = 10_000;
 
@@ -118,9 +113,7 @@ struct Inner {
     config: config::Backend,
     endpoint: Endpoint,
     connector: Connector,
-    pool: Client<Connector, Full<Bytes>>,
-    /// For what must not meet a connection of the pool, nor leave one behind.
-    unpooled: Client<Connector, Full<Bytes>>,
+    pool: Arc<Pool>,
     own: Signer,
     /// By the client's access key.
     callers: HashMap<String, Signer>,
@@ -151,18 +144,12 @@ impl Backend {
 
     fn with_callers(name: &str, config: config::Backend, callers: HashMap<String, Signer>) -> Result<Self> {
         let connector = Connector::new(&config)?;
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.set_host(false).http1_max_buf_size(READ_AHEAD);
-        let unpooled = builder.clone().pool_max_idle_per_host(0).build(connector.clone());
-        let pool =
-            builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector.clone());
         Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
             endpoint: Endpoint::new(&config)?,
             own: Signer::new(config.keys.clone()),
             connector,
-            pool,
-            unpooled,
+            pool: Arc::default(),
             callers,
             regions: RwLock::default(),
             system: OnceCell::new(),
@@ -246,12 +233,6 @@ impl Backend {
         self.0.profile.get().cloned().unwrap_or_else(assumed)
     }
 
-    /// As if the probe had found what is assumed.
-    #[cfg(test)]
-    fn assume_prepared(&self) {
-        self.0.profile.set(self.profile()).expect("a fresh backend has no profile");
-    }
-
     /// Whether the probe has succeeded.
     pub fn is_prepared(&self) -> bool {
         self.0.profile.initialized()
@@ -291,56 +272,55 @@ impl Backend {
         body: &Bytes,
         payload: PayloadHash,
     ) -> Result<Response> {
-        let mut request = whole(self.sign(who, out, region, payload)?, body);
-        let connection = capture_connection(&mut request);
-        let error = match self.within_head_deadline(self.client_for(out).request(request)).await? {
-            Ok(answer) => {
-                if let Some(used) = answer.extensions().get::<Used>() {
-                    used.mark();
+        let request = self.sign(who, out, region, payload)?;
+        let authority = request.uri().authority().cloned();
+        let authority = authority.ok_or_else(|| Error::internal("a backend address without a host"))?;
+        if !is_conditional_write(out)
+            && let Some(line) = self.0.pool.take(&authority).await
+        {
+            match self.within_head_deadline(line.carry(whole(request, body))).await? {
+                Ok(carried) => return Ok(self.answered(&authority, carried).await),
+                // Whatever stands idle beside it may be as dead: the second try is over a fresh one.
+                Err(error) => {
+                    let error = describe(&error);
+                    tracing::debug!(
+                        backend = self.name(),
+                        error,
+                        "pooled connection was stale, sending again"
+                    );
                 }
-                return Ok(self.answered(answer));
             }
-            Err(error) => error,
-        };
-        let mut extras = Extensions::new();
-        if let Some(connected) = connection.connection_metadata().as_ref() {
-            connected.get_extras(&mut extras);
+            let again = self.sign(who, out, region, payload)?;
+            return self.exchange_afresh(&authority, again, body).await;
         }
-        if error.is_connect() || !extras.get::<Used>().is_some_and(Used::before) {
-            return Err(self.unreachable(&error));
-        }
-        tracing::debug!(backend = self.name(), error = %describe(&error), "pooled connection was stale, sending again");
-        self.resend(who, out, region, body, payload).await
+        self.exchange_afresh(&authority, request, body).await
     }
 
-    /// The pool, except for two kinds of request. What is sent at start would leave connections there whose tasks
-    /// belong to the start's runtime, and every request over them would be woken across runtimes. And a conditional
-    /// write that is sent again after a stale connection could meet its own first effect as a failed condition.
-    fn client_for(&self, out: &Outgoing) -> &Client<Connector, Full<Bytes>> {
-        let writes = out.method != Method::GET && out.method != Method::HEAD;
-        let conditional = [IF_MATCH, IF_NONE_MATCH].iter().any(|n| out.headers.contains_key(n));
-        if !self.is_prepared() || (writes && conditional) { &self.0.unpooled } else { &self.0.pool }
-    }
-
-    /// The same request on a connection that was never pooled.
-    async fn resend(
+    /// The same on a connection of its own, which joins the pool afterwards.
+    async fn exchange_afresh(
         &self,
-        who: &Caller,
-        out: &Outgoing,
-        region: &str,
+        authority: &Authority,
+        request: SignedRequest,
         body: &Bytes,
-        payload: PayloadHash,
     ) -> Result<Response> {
-        // Whatever stands idle in the pool may be as dead as the last.
-        let request = whole(self.sign(who, out, region, payload)?, body);
-        let answer = self.within_head_deadline(self.0.unpooled.request(request)).await?;
-        Ok(self.answered(answer.map_err(|e| self.unreachable(&e))?))
+        let carried = self.within_head_deadline(async {
+            let stream = self.0.connector.connect(request.uri()).await;
+            let stream = stream.map_err(|e| unreachable(self.name(), true, e.as_ref()))?;
+            let broken = |e| unreachable(self.name(), false, &e);
+            let line = Line::new(stream).await.map_err(broken)?;
+            line.carry(whole(request, body)).await.map_err(broken)
+        });
+        // Boxed: connecting is rare, and every call's future would have to hold room for it.
+        let carried = Box::pin(carried).await??;
+        Ok(self.answered(authority, carried).await)
     }
 
     /// The head of an answer, with a body that keeps to this backend's deadlines.
-    fn answered(&self, answer: http::Response<hyper::body::Incoming>) -> Response {
+    async fn answered(&self, authority: &Authority, carried: Carried) -> Response {
+        let Carried { answer, sender, carrier } = carried;
         let (head, incoming) = answer.into_parts();
-        let body = Body::stream(incoming, None, self.0.config.timeouts.idle);
+        let home = Home::new(&self.0.pool, authority, sender);
+        let body = Body::stream(incoming, carrier, Some(home), self.0.config.timeouts.idle).await;
         Response { status: head.status, headers: head.headers, body }
     }
 
@@ -415,10 +395,13 @@ impl Backend {
         }
         regions.insert(bucket.clone(), region.to_owned());
     }
+}
 
-    fn unreachable(&self, error: &PoolError) -> Error {
-        unreachable(self.name(), error.is_connect(), error)
-    }
+/// A conditional write that is sent again after a stale connection could meet its own first effect as a failed condition,
+/// so it goes over a connection that cannot be stale.
+fn is_conditional_write(out: &Outgoing) -> bool {
+    let writes = out.method != Method::GET && out.method != Method::HEAD;
+    writes && [IF_MATCH, IF_NONE_MATCH].iter().any(|n| out.headers.contains_key(n))
 }
 
 /// No answer: 503 where nothing was reached, 502 where something broke off.
@@ -440,7 +423,7 @@ fn unreachable(backend: &str, connecting: bool, error: &(dyn std::error::Error +
 
 /// A request with its whole body. S3 wants to hear the length of an upload of nothing, which hyper leaves out.
 fn whole(request: SignedRequest, body: &Bytes) -> Request<Full<Bytes>> {
-    let mut request = request.into_request(Full::new(body.clone()));
+    let mut request = request.into_origin_form(Full::new(body.clone()));
     if body.is_empty() && matches!(*request.method(), Method::PUT | Method::POST) {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }

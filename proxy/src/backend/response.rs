@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::pool::Home;
 use crate::error::{Code, Error, Result};
 
 /// Any answer of a backend; redirects and complaints about our own credentials never get this far.
@@ -36,7 +37,7 @@ impl Response {
     }
 }
 
-/// The connection of an upload: it has no task of its own and moves when its body is read.
+/// A connection: it has no task of its own and moves when its answer is read.
 pub(super) type Carrier = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// A response body. Dropping it before its end closes the connection that it came over.
@@ -47,14 +48,23 @@ pub struct Body {
 
 enum Source {
     Whole(Option<Bytes>),
-    Stream { incoming: Incoming, carrier: Option<Carrier>, expected: Option<u64> },
+    Stream(Box<Streamed>),
+}
+
+struct Streamed {
+    incoming: Incoming,
+    carrier: Option<Carrier>,
+    /// Where the connection goes at the end; without one it is closed.
+    home: Option<Home>,
+    /// Bytes that are still to come, where that is known.
+    left: Option<u64>,
 }
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.source {
             Source::Whole(bytes) => write!(f, "Body({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
-            Source::Stream { .. } => f.write_str("Body(stream)"),
+            Source::Stream(_) => f.write_str("Body(stream)"),
         }
     }
 }
@@ -65,9 +75,19 @@ impl Body {
         Self { source: Source::Whole(Some(bytes.into())), idle: Duration::MAX }
     }
 
-    pub(super) fn stream(incoming: Incoming, carrier: Option<Carrier>, idle: Duration) -> Self {
-        let expected = incoming.size_hint().exact();
-        Self { source: Source::Stream { incoming, carrier, expected }, idle }
+    /// What comes over a connection, which goes `home` after the last byte.
+    pub(super) async fn stream(
+        incoming: Incoming,
+        carrier: Option<Carrier>,
+        home: Option<Home>,
+        idle: Duration,
+    ) -> Self {
+        let left = incoming.size_hint().exact();
+        let mut streamed = Streamed { incoming, carrier, home, left };
+        if streamed.incoming.is_end_stream() {
+            poll_fn(|cx| Poll::Ready(streamed.go_home(cx))).await;
+        }
+        Self { source: Source::Stream(Box::new(streamed)), idle }
     }
 
     /// The next piece, `None` at a clean end. A connection cut in the middle is an error, never an end; so is
@@ -75,16 +95,11 @@ impl Body {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         match &mut self.source {
             Source::Whole(bytes) => Ok(bytes.take().filter(|b| !b.is_empty())),
-            Source::Stream { incoming, carrier, expected } => {
-                let next = poll_fn(|cx| poll_chunk(incoming, carrier, cx));
+            Source::Stream(streamed) => {
+                let next = poll_fn(|cx| streamed.poll_chunk(cx));
                 match tokio::time::timeout(self.idle, next).await {
-                    Ok(Ok(Some(bytes))) => {
-                        if let Some(left) = expected {
-                            *left = left.saturating_sub(bytes.len() as u64);
-                        }
-                        Ok(Some(bytes))
-                    }
-                    Ok(Ok(None)) if expected.is_some_and(|left| left > 0) => Err(broken("ended early")),
+                    Ok(Ok(Some(bytes))) => Ok(Some(bytes)),
+                    Ok(Ok(None)) if streamed.left.is_some_and(|left| left > 0) => Err(broken("ended early")),
                     Ok(Ok(None)) => Ok(None),
                     Ok(Err(e)) => Err(broken(&super::describe(&e))),
                     Err(_) => Err(Error::backend(
@@ -138,29 +153,45 @@ impl Body {
     }
 }
 
-fn poll_chunk(
-    incoming: &mut Incoming,
-    carrier: &mut Option<Carrier>,
-    cx: &mut Context<'_>,
-) -> Poll<hyper::Result<Option<Bytes>>> {
-    loop {
-        // The connection first: it moves bytes into the body.
-        let ended = match carrier.as_mut().map(|carrier| carrier.as_mut().poll(cx)) {
-            Some(Poll::Ready(result)) => {
-                *carrier = None;
-                result.err()
+impl Streamed {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<Option<Bytes>>> {
+        loop {
+            // The connection first: it moves bytes into the body.
+            let ended = match self.carrier.as_mut().map(|carrier| carrier.as_mut().poll(cx)) {
+                Some(Poll::Ready(result)) => {
+                    self.carrier = None;
+                    result.err()
+                }
+                _ => None,
+            };
+            match (Pin::new(&mut self.incoming).poll_frame(cx), ended) {
+                (Poll::Ready(Some(Ok(frame))), None) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => {
+                        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                        if self.left == Some(0) {
+                            // Whoever knows the length does not ask for the end.
+                            self.go_home(cx);
+                        }
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                    // Trailers and empty frames carry nothing for us.
+                    _ => {}
+                },
+                (Poll::Ready(Some(Err(e))), _) | (_, Some(e)) => return Poll::Ready(Err(e)),
+                (Poll::Ready(None), None) => {
+                    if self.left.is_none_or(|left| left == 0) {
+                        self.go_home(cx);
+                    }
+                    return Poll::Ready(Ok(None));
+                }
+                (Poll::Pending, None) => return Poll::Pending,
             }
-            _ => None,
-        };
-        match (Pin::new(&mut *incoming).poll_frame(cx), ended) {
-            (Poll::Ready(Some(Ok(frame))), None) => match frame.into_data() {
-                Ok(data) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
-                // Trailers and empty frames carry nothing for us.
-                _ => {}
-            },
-            (Poll::Ready(Some(Err(e))), _) | (_, Some(e)) => return Poll::Ready(Err(e)),
-            (Poll::Ready(None), None) => return Poll::Ready(Ok(None)),
-            (Poll::Pending, None) => return Poll::Pending,
+        }
+    }
+
+    fn go_home(&mut self, cx: &mut Context<'_>) {
+        if let (Some(carrier), Some(home)) = (self.carrier.take(), self.home.take()) {
+            home.rest(carrier, cx);
         }
     }
 }

@@ -226,7 +226,14 @@ impl Upload {
                 }
             }
         }
-        Ok(None)
+        if open.pieces.capacity() > 0 && !open.framer.is_done() {
+            return Ok(None);
+        }
+        // Gets the bytes under way before the caller turns to its client again.
+        match poll_fn(|cx| Poll::Ready(open.poll_answer(cx))).await {
+            Poll::Ready(answer) => Ok(Some(answer)),
+            Poll::Pending => Ok(None),
+        }
     }
 
     /// An answer before the end of the body: an error that the caller may pass on, never a success.
@@ -239,7 +246,7 @@ impl Upload {
         let State::Open(open) = std::mem::replace(&mut self.state, State::Over) else { return Err(over()) };
         let Open { carrier, region, .. } = *open;
         let (head, incoming) = answer.map_err(|e| unreachable(self.backend.name(), false, &e))?.into_parts();
-        let body = Body::stream(incoming, carrier, self.backend.0.config.timeouts.idle);
+        let body = Body::stream(incoming, carrier, None, self.backend.0.config.timeouts.idle).await;
         let response = Response { status: head.status, headers: head.headers, body };
         match self.backend.judge(response, &region).await? {
             Verdict::Answer(response) => Ok(response),

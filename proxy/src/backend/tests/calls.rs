@@ -127,7 +127,6 @@ async fn a_stale_connection_of_the_pool_is_replaced_once() {
     })
     .await;
     let backend = backend(server.address);
-    backend.assume_prepared();
     let body = Bytes::from_static(b"the same bytes");
     for _ in 0..2 {
         assert!(backend.call(&Caller::Own, put(), body.clone()).await.unwrap().is_success());
@@ -149,7 +148,6 @@ async fn a_request_is_sent_again_once_only_and_never_after_a_fresh_connection() 
     })
     .await;
     let backend = backend(server.address);
-    backend.assume_prepared();
     backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
     assert_eq!(code(&backend, get()).await, Code::BadGateway);
     assert_eq!((server.seen().len(), server.connections()), (3, 2));
@@ -159,7 +157,7 @@ async fn a_request_is_sent_again_once_only_and_never_after_a_fresh_connection() 
 }
 
 #[tokio::test]
-async fn conditional_writes_and_what_start_up_sends_meet_no_connection_of_the_pool() {
+async fn one_connection_serves_all_but_conditional_writes() {
     let answer_all = |mut peer: Peer| async move {
         while peer.request().await.is_some() {
             peer.answer(200, "", "").await;
@@ -167,20 +165,15 @@ async fn conditional_writes_and_what_start_up_sends_meet_no_connection_of_the_po
     };
     let server = Server::start(answer_all).await;
     let backend = backend(server.address);
-    for _ in 0..2 {
-        backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
-    }
-    assert_eq!(server.connections(), 2, "before the probe has succeeded");
-    backend.assume_prepared();
     for _ in 0..3 {
         backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap();
     }
-    assert_eq!(server.connections(), 3, "one connection for all reads");
+    assert_eq!(server.connections(), 1, "one connection for all reads");
     let conditional = || put().header(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
     for _ in 0..2 {
         backend.call(&Caller::Own, conditional(), Bytes::from_static(b"x")).await.unwrap();
     }
-    assert_eq!(server.connections(), 5);
+    assert_eq!(server.connections(), 3);
 }
 
 #[tokio::test]
@@ -411,4 +404,31 @@ async fn tls_trusts_the_configured_ca_alone() {
         assert!(Backend::new("tls", config.clone()).is_err());
     }
     task.abort();
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_it_was_idle_is_not_used() {
+    let server = Server::start(|mut peer| async move {
+        peer.request().await;
+        peer.answer(200, "", "read to its end").await;
+    })
+    .await;
+    let backend = backend(server.address);
+    for connections in 1..=3 {
+        // A write that is sent twice would be seen twice.
+        let response = backend.call(&Caller::Own, put(), Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(response.body.collect(100).await.unwrap(), "read to its end");
+        assert_eq!((server.seen().len(), server.connections()), (connections, connections));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_to_its_end_ends_its_connection() {
+    let server = Server::always(200, "", "more than is read").await;
+    let backend = backend(server.address);
+    for connections in 1..=2 {
+        drop(backend.call(&Caller::Own, get(), Bytes::new()).await.unwrap());
+        assert_eq!(server.connections(), connections);
+    }
 }
