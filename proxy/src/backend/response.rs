@@ -85,7 +85,11 @@ impl Body {
         let left = incoming.size_hint().exact();
         let mut streamed = Streamed { incoming, carrier, home, left };
         if streamed.incoming.is_end_stream() {
-            poll_fn(|cx| Poll::Ready(streamed.go_home(cx))).await;
+            poll_fn(|cx| {
+                streamed.go_home(cx);
+                Poll::Ready(())
+            })
+            .await;
         }
         Self { source: Source::Stream(Box::new(streamed)), idle }
     }
