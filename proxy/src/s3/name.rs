@@ -1,6 +1,7 @@
 //! Names of buckets and keys: parsed once, as bytes, never normalised.
 //! The one place that encodes a key for the wire (SigV4's canonical encoding).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -15,12 +16,12 @@ const CANONICAL_PATH: &AsciiSet = &CANONICAL.remove(b'/');
 
 /// SigV4's `UriEncode` of a query name or value.
 pub fn encode_component(bytes: &[u8]) -> String {
-    percent_encode(bytes, CANONICAL).to_string()
+    Cow::from(percent_encode(bytes, CANONICAL)).into_owned()
 }
 
 /// SigV4's `UriEncode` of a path, slashes kept.
 pub fn encode_path(bytes: &[u8]) -> String {
-    percent_encode(bytes, CANONICAL_PATH).to_string()
+    Cow::from(percent_encode(bytes, CANONICAL_PATH)).into_owned()
 }
 
 /// Longest key that S3 takes, in bytes.

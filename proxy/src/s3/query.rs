@@ -1,6 +1,8 @@
 //! A query string as decoded bytes, in the order of the client, and its canonical encoding.
 //! Which parameters mean what is decided in `operation.rs` and `auth/`.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode;
 
 use super::name::encode_component;
@@ -21,7 +23,7 @@ pub struct Param {
 impl Query {
     /// Parses what stands after `?`. Never fails: a broken escape stays as it is, as on AWS.
     pub fn parse(raw: &str) -> Self {
-        let decode = |s: &str| percent_decode(s.as_bytes()).collect::<Vec<u8>>();
+        let decode = |s: &str| Cow::from(percent_decode(s.as_bytes())).into_owned();
         Self(
             raw.split('&')
                 .filter(|piece| !piece.is_empty())
@@ -93,7 +95,17 @@ impl Query {
             .map(|p| (encode_component(&p.name), encode_component(p.value.as_deref().unwrap_or_default())))
             .collect();
         pairs.sort();
-        pairs.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("&")
+        let length = pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        let mut out = String::with_capacity(length);
+        for (name, value) in &pairs {
+            if !out.is_empty() {
+                out.push('&');
+            }
+            out.push_str(name);
+            out.push('=');
+            out.push_str(value);
+        }
+        out
     }
 }
 

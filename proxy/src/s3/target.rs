@@ -1,6 +1,8 @@
 //! Request target and `Host` -> bucket, key and query: path style and virtual-host style, every byte kept.
 //! What the request then means is decided in `operation/`.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::HOST;
 use percent_encoding::percent_decode;
@@ -64,11 +66,11 @@ impl Target {
 
 /// A target as it stood on the wire, as text: bytes beyond ASCII percent-encoded, which is how they will be read.
 pub fn target_text(raw: &[u8]) -> String {
-    percent_encoding::percent_encode(raw, percent_encoding::CONTROLS).to_string()
+    Cow::from(percent_encoding::percent_encode(raw, percent_encoding::CONTROLS)).into_owned()
 }
 
 fn decode(raw: &str) -> Vec<u8> {
-    percent_decode(raw.as_bytes()).collect()
+    Cow::from(percent_decode(raw.as_bytes())).into_owned()
 }
 
 /// `http://host/path` -> (`host`, `/path`); anything else is origin form.

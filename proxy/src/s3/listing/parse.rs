@@ -154,6 +154,9 @@ fn number(text: &[u8]) -> Option<u64> {
 
 /// `encoding-type=url`: form encoding, so that a plus is a space.
 fn url_decode(text: &[u8]) -> Vec<u8> {
+    if !text.iter().any(|b| matches!(b, b'+' | b'%')) {
+        return text.to_vec();
+    }
     let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
     percent_decode(&spaced).collect()
 }

@@ -71,6 +71,12 @@ impl Writer {
 /// Escapes character data: markup, and control characters as references, since S3's keys may hold them (XML 1.0
 /// has no other way to write them, and a literal CR would read as LF).
 pub(crate) fn escape(text: &str, out: &mut String) {
+    let plain = |b: u8| matches!(b, b' '..=b'~') && !matches!(b, b'&' | b'<' | b'>' | b'"');
+    if text.bytes().all(plain) {
+        // Most text is.
+        out.push_str(text);
+        return;
+    }
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),
