@@ -5,6 +5,7 @@ pub mod answer;
 pub mod attributes;
 pub mod checksum;
 pub mod customer;
+pub mod multipart;
 pub mod read;
 pub mod sse;
 pub mod write;

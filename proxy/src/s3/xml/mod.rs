@@ -7,6 +7,7 @@ mod delete;
 mod encryption;
 mod error;
 mod find;
+mod multipart;
 mod tokens;
 mod write;
 
@@ -19,6 +20,10 @@ pub use delete::{
 pub use encryption::{DefaultEncryption, EncryptionRule, parse_encryption, render_encryption};
 pub use error::{ErrorContext, error_body};
 pub use find::first_text;
+pub use multipart::{
+    BackendParts, Completed, ListedPart, MAX_COMPLETE_BODY, PartList, ShownPart, parse_backend_parts,
+    parse_complete, parse_initiated, render_complete, render_completed, render_initiated, render_part_list,
+};
 pub(crate) use tokens::{Broken, Token, Tokens};
 pub use write::Writer;
 pub(crate) use write::escape;

@@ -1,0 +1,336 @@
+//! Multipart uploads without I/O: which checksums an upload has, which attempt at each part an object is made of, and
+//! what its footer says (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>).
+
+use std::collections::HashMap;
+
+use http::HeaderMap;
+use object_format::{ChecksumFact, ChecksumKind, EtagFact, PartEntry, SealedFacts};
+
+use crate::error::{Code, Error, Result};
+use crate::s3::checksum::{ChecksumAlgorithm, Hasher};
+use crate::s3::xml::ListedPart;
+
+/// S3's smallest part but the last, in plaintext bytes: 5 MiB.
+pub const MIN_PART: u64 = 5 * 1024 * 1024;
+/// S3's largest part, in plaintext bytes: 5 GiB.
+pub const MAX_PART: u64 = 5 * 1024 * 1024 * 1024;
+/// The highest part number.
+pub const MAX_PART_NUMBER: u16 = 10_000;
+
+/// Which checksum the parts of an upload have, and what becomes of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Checksums {
+    /// Computed of every part.
+    pub algorithm: ChecksumAlgorithm,
+    /// COMPOSITE: a checksum of the parts' checksums. Else FULL_OBJECT: combined from them.
+    pub composite: bool,
+    /// Whether the client asked for it; S3 takes CRC64NVME where it did not.
+    pub explicit: bool,
+}
+
+impl Checksums {
+    /// What CreateMultipartUpload asks for in `x-amz-checksum-algorithm` and `x-amz-checksum-type`.
+    ///
+    /// # Errors
+    /// InvalidRequest for an unknown algorithm, a type without one, and pairs that S3 does not have.
+    pub fn of_create(headers: &HeaderMap) -> Result<Self> {
+        let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or_default());
+        let kind = text("x-amz-checksum-type");
+        let Some(name) = text("x-amz-checksum-algorithm") else {
+            return match kind {
+                None => {
+                    Ok(Self { algorithm: ChecksumAlgorithm::Crc64Nvme, composite: false, explicit: false })
+                }
+                Some(_) => Err(refused(
+                    "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+                )),
+            };
+        };
+        let algorithm = ChecksumAlgorithm::from_name(name).ok_or_else(|| {
+            refused(format!("Checksum algorithm provided is unsupported: {name}. Use CRC64NVME, CRC32C or another of S3's."))
+        })?;
+        let combines =
+            algorithm.combine(&vec![0; algorithm.length()], &vec![0; algorithm.length()], 0).is_some();
+        let composite = match kind.map(str::to_ascii_uppercase).as_deref() {
+            None => algorithm != ChecksumAlgorithm::Crc64Nvme,
+            Some("COMPOSITE") if algorithm != ChecksumAlgorithm::Crc64Nvme => true,
+            Some("FULL_OBJECT") if combines => false,
+            Some(kind) => {
+                return Err(refused(format!(
+                    "The {kind} checksum type cannot be used with the {} checksum algorithm.",
+                    algorithm.name().to_ascii_lowercase()
+                )));
+            }
+        };
+        Ok(Self { algorithm, composite, explicit: true })
+    }
+
+    /// `COMPOSITE` or `FULL_OBJECT`.
+    pub fn kind_name(&self) -> &'static str {
+        if self.composite { "COMPOSITE" } else { "FULL_OBJECT" }
+    }
+
+    /// Refuses a part whose checksum is of another algorithm than the one that its upload was made with.
+    pub fn check_part(&self, declared: Option<ChecksumAlgorithm>) -> Result<()> {
+        match declared {
+            Some(declared) if self.explicit && declared != self.algorithm => Err(refused(format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                self.algorithm.name().to_ascii_lowercase(),
+                declared.name().to_ascii_lowercase()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is known of one attempt at a part.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PartRecord {
+    /// The client's part number, 1 to 10 000.
+    pub number: u16,
+    /// When it was stored, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// Salt of its segment.
+    pub salt: [u8; 16],
+    /// MD5 of its plaintext, where the upload's ETags are MD5s.
+    pub md5: Option<[u8; 16]>,
+    /// Its checksum under the upload's algorithm.
+    pub checksum: Vec<u8>,
+    /// The backend's ETag of the part, unquoted; `None` for a part that is held in the system area.
+    pub backend_etag: Option<String>,
+}
+
+impl PartRecord {
+    /// The ETag that clients see, unquoted: the MD5, else one that every client knows not to be an MD5.
+    pub fn client_etag(&self) -> String {
+        match self.md5 {
+            Some(md5) => hex::encode(md5),
+            None => format!("{}-1", hex::encode(self.salt)),
+        }
+    }
+
+    /// Whether it is kept in the system area until the upload is completed.
+    pub fn is_held(&self) -> bool {
+        self.backend_etag.is_none()
+    }
+
+    /// What the layout table says of it.
+    pub fn entry(&self) -> PartEntry {
+        PartEntry {
+            number: self.number,
+            size: self.size,
+            salt: self.salt,
+            checksum: Some(self.checksum.clone()),
+        }
+    }
+}
+
+/// Takes, for each part that the client lists, the newest attempt with that ETag whose bytes stand.
+///
+/// `current` gives the backend's ETag of each part number that it has now; a held part stands as long as its record.
+///
+/// # Errors
+/// InvalidPartOrder, InvalidPart, EntityTooSmall.
+pub fn choose(
+    listed: &[ListedPart],
+    records: &[PartRecord],
+    current: &HashMap<u16, String>,
+    checksums: &Checksums,
+) -> Result<Vec<PartRecord>> {
+    if !listed.is_sorted_by(|a, b| a.number < b.number) {
+        return Err(Error::client(
+            Code::InvalidPartOrder,
+            "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+        ));
+    }
+    let stands = |record: &PartRecord| match &record.backend_etag {
+        None => true,
+        Some(etag) => current.get(&record.number) == Some(etag),
+    };
+    let mut candidates: HashMap<u16, Vec<&PartRecord>> = HashMap::new();
+    for record in records.iter().filter(|r| stands(r)) {
+        candidates.entry(record.number).or_default().push(record);
+    }
+    let mut chosen = Vec::with_capacity(listed.len());
+    for part in listed {
+        let attempts = candidates.get(&part.number).map(Vec::as_slice).unwrap_or_default();
+        let record = attempts
+            .iter()
+            .filter(|r| r.client_etag() == part.etag)
+            .max_by_key(|r| r.at_ms)
+            .ok_or_else(|| invalid_part(part))?;
+        check_checksum(part, record, checksums)?;
+        chosen.push((*record).clone());
+    }
+    let all_but_last = chosen.iter().take(chosen.len().saturating_sub(1));
+    if let Some((small, part)) = all_but_last.zip(listed).find(|(record, _)| record.size < MIN_PART) {
+        return Err(Error::client(
+            Code::EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size",
+        )
+        .field("ProposedSize", small.size.to_string())
+        .field("MinSizeAllowed", MIN_PART.to_string())
+        .field("PartNumber", part.number.to_string())
+        .field("ETag", part.etag.clone()));
+    }
+    Ok(chosen)
+}
+
+fn check_checksum(part: &ListedPart, record: &PartRecord, checksums: &Checksums) -> Result<()> {
+    for (algorithm, value) in &part.checksums {
+        let wrong =
+            *algorithm != checksums.algorithm || *value != ChecksumAlgorithm::format_value(&record.checksum);
+        if wrong {
+            return Err(invalid_part(part));
+        }
+    }
+    if part.checksums.is_empty() && checksums.explicit && checksums.composite {
+        return Err(refused(format!(
+            "The upload was created using a {} checksum. The complete request must include the checksum for each \
+             part. It was missing for part {} in the request.",
+            checksums.algorithm.name().to_ascii_lowercase(),
+            part.number
+        )));
+    }
+    Ok(())
+}
+
+/// Plaintext bytes of the object.
+pub fn plain_size(chosen: &[PartRecord]) -> u64 {
+    chosen.iter().map(|part| part.size).sum()
+}
+
+/// What the footer of the object will say: ETag and checksum as S3 makes them.
+pub fn facts(chosen: &[PartRecord], checksums: &Checksums) -> Result<SealedFacts> {
+    let md5s: Option<Vec<[u8; 16]>> = chosen.iter().map(|part| part.md5).collect();
+    let etag = match md5s {
+        Some(md5s) => {
+            let mut hasher = Hasher::new(ChecksumAlgorithm::Md5);
+            for md5 in &md5s {
+                hasher.update(md5);
+            }
+            let md5 = hasher.finish().try_into().map_err(|_| Error::internal("an MD5 has 16 bytes"))?;
+            let parts = u16::try_from(md5s.len()).map_err(|_| Error::internal("over 10000 parts"))?;
+            EtagFact::Multipart { md5, parts }
+        }
+        None => EtagFact::Opaque,
+    };
+    let value = if checksums.composite {
+        let mut hasher = Hasher::new(checksums.algorithm);
+        for part in chosen {
+            hasher.update(&part.checksum);
+        }
+        Some(hasher.finish())
+    } else {
+        let mut parts = chosen.iter();
+        let first = parts.next().map(|part| part.checksum.clone());
+        parts.fold(first, |whole, part| checksums.algorithm.combine(&whole?, &part.checksum, part.size))
+    };
+    let value = value.ok_or_else(|| Error::internal("checksums that do not combine"))?;
+    let kind = if checksums.composite { ChecksumKind::Composite } else { ChecksumKind::FullObject };
+    Ok(SealedFacts {
+        etag,
+        checksum: Some(ChecksumFact { algorithm: checksums.algorithm.id(), kind, value }),
+    })
+}
+
+/// The checksum of an object as headers and XML show it: a composite one says of how many parts.
+pub fn checksum_text(fact: &ChecksumFact, parts: usize) -> String {
+    let text = ChecksumAlgorithm::format_value(&fact.value);
+    match fact.kind {
+        ChecksumKind::Composite => format!("{text}-{parts}"),
+        ChecksumKind::FullObject => text,
+    }
+}
+
+/// Holds the promises of a CompleteMultipartUpload request about the whole object against what its parts came to:
+/// `x-amz-mp-object-size`, `x-amz-checksum-*`, `x-amz-checksum-type`.
+///
+/// # Errors
+/// InvalidRequest for another size or type, BadDigest for another checksum.
+pub fn check_promises(
+    headers: &HeaderMap,
+    checksums: &Checksums,
+    size: u64,
+    fact: &ChecksumFact,
+    parts: usize,
+) -> Result<()> {
+    let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
+    if let Some(promised) = text("x-amz-mp-object-size") {
+        let promised: u64 = promised.parse().map_err(|_| {
+            Error::client(
+                Code::InvalidArgument,
+                "The value of x-amz-mp-object-size is not a number of bytes.",
+            )
+        })?;
+        if promised != size {
+            return Err(refused(format!(
+                "The provided 'x-amz-mp-object-size' header value {promised} does not match what was computed: {size}"
+            )));
+        }
+    }
+    if let Some(kind) = text("x-amz-checksum-type")
+        && !kind.eq_ignore_ascii_case(checksums.kind_name())
+    {
+        return Err(refused(format!(
+            "The upload was created using the {} checksum mode. The complete request must use the same checksum mode.",
+            checksums.kind_name()
+        )));
+    }
+    for algorithm in ChecksumAlgorithm::ALL {
+        let Some(promised) = text(algorithm.header_name().as_str()) else { continue };
+        if algorithm != checksums.algorithm {
+            checksums.check_part(Some(algorithm))?;
+            continue;
+        }
+        let shown = checksum_text(fact, parts);
+        // SDKs send a composite checksum with and without the number of parts.
+        if promised != shown && promised != ChecksumAlgorithm::format_value(&fact.value) {
+            return Err(Error::client(
+                Code::BadDigest,
+                format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The lowest number behind `last` that no attempt has, for the part that ends the object.
+pub fn trailer_number(last: u16, records: &[PartRecord]) -> Option<u16> {
+    let taken: std::collections::HashSet<u16> = records.iter().map(|r| r.number).collect();
+    (last.saturating_add(1)..=MAX_PART_NUMBER).find(|n| !taken.contains(n)).or_else(|| {
+        // Every number behind it was tried: the next one is the least to lose.
+        (last < MAX_PART_NUMBER).then_some(last + 1)
+    })
+}
+
+/// Number of a part in a request.
+///
+/// # Errors
+/// InvalidArgument.
+pub fn part_number(text: Option<&str>) -> Result<u16> {
+    text.and_then(|t| t.parse().ok()).filter(|n| (1..=MAX_PART_NUMBER).contains(n)).ok_or_else(|| {
+        Error::client(Code::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
+            .field("ArgumentName", "partNumber")
+            .field("ArgumentValue", text.unwrap_or_default())
+    })
+}
+
+fn invalid_part(part: &ListedPart) -> Error {
+    Error::client(
+        Code::InvalidPart,
+        "One or more of the specified parts could not be found. The part may not have been uploaded, or the \
+         specified entity tag may not match the part's entity tag.",
+    )
+    .field("PartNumber", part.number.to_string())
+    .field("ETag", part.etag.clone())
+}
+
+fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::client(Code::InvalidRequest, message)
+}
+
+#[cfg(test)]
+mod tests;

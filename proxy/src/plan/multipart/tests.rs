@@ -1,0 +1,159 @@
+//! Tables of what an upload's requests are refused for, and the ETags and checksums that S3 would give.
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::*;
+
+const CRC: Checksums =
+    Checksums { algorithm: ChecksumAlgorithm::Crc64Nvme, composite: false, explicit: false };
+
+fn hash(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+fn record(number: u16, bytes: &[u8], size: u64, at_ms: u64, checksums: &Checksums) -> PartRecord {
+    let md5 = hash(ChecksumAlgorithm::Md5, bytes).try_into().unwrap();
+    let checksum = hash(checksums.algorithm, bytes);
+    let backend_etag = (size >= MIN_PART).then(|| format!("backend-{number}-{at_ms}"));
+    PartRecord { number, at_ms, size, salt: [number as u8; 16], md5: Some(md5), checksum, backend_etag }
+}
+
+fn listed(record: &PartRecord) -> ListedPart {
+    ListedPart { number: record.number, etag: record.client_etag(), checksums: Vec::new() }
+}
+
+fn standing(records: &[PartRecord]) -> HashMap<u16, String> {
+    records.iter().filter_map(|r| Some((r.number, r.backend_etag.clone()?))).collect()
+}
+
+fn create(pairs: &[(&'static str, &'static str)]) -> Result<Checksums> {
+    Checksums::of_create(&pairs.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect())
+}
+
+#[test]
+fn algorithms_and_types_pair_as_on_s3() {
+    const ALGORITHM: &str = "x-amz-checksum-algorithm";
+    const TYPE: &str = "x-amz-checksum-type";
+    let kinds =
+        |pairs: &[(&'static str, &'static str)]| create(pairs).map(|c| (c.kind_name(), c.explicit)).unwrap();
+    assert_eq!(kinds(&[]), ("FULL_OBJECT", false));
+    assert_eq!(kinds(&[(ALGORITHM, "CRC64NVME")]), ("FULL_OBJECT", true));
+    assert_eq!(kinds(&[(ALGORITHM, "crc32")]), ("COMPOSITE", true));
+    assert_eq!(kinds(&[(ALGORITHM, "CRC32C"), (TYPE, "FULL_OBJECT")]), ("FULL_OBJECT", true));
+    assert_eq!(kinds(&[(ALGORITHM, "SHA256"), (TYPE, "COMPOSITE")]), ("COMPOSITE", true));
+    for bad in [
+        &[(TYPE, "FULL_OBJECT")][..],
+        &[(ALGORITHM, "CRC16")],
+        &[(ALGORITHM, "SHA1"), (TYPE, "FULL_OBJECT")],
+        &[(ALGORITHM, "CRC64NVME"), (TYPE, "COMPOSITE")],
+        &[(ALGORITHM, "CRC32"), (TYPE, "PARTIAL")],
+    ] {
+        assert_eq!(create(bad).unwrap_err().code(), &Code::InvalidRequest, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_parts_algorithm_has_to_be_its_uploads_where_that_was_named() {
+    let sha = create(&[("x-amz-checksum-algorithm", "SHA256")]).unwrap();
+    assert!(sha.check_part(None).is_ok());
+    assert!(sha.check_part(Some(ChecksumAlgorithm::Sha256)).is_ok());
+    assert_eq!(sha.check_part(Some(ChecksumAlgorithm::Sha1)).unwrap_err().code(), &Code::InvalidRequest);
+    assert!(CRC.check_part(Some(ChecksumAlgorithm::Sha1)).is_ok());
+}
+
+#[test]
+fn the_newest_attempt_that_stands_is_taken() {
+    let old = record(1, b"old", MIN_PART, 1, &CRC);
+    let new = record(1, b"new", MIN_PART, 2, &CRC);
+    let last = record(3, b"z", 1, 3, &CRC);
+    let records = [new.clone(), old.clone(), last.clone()];
+    let current = HashMap::from([(1, new.backend_etag.clone().unwrap())]);
+    let chosen = choose(&[listed(&new), listed(&last)], &records, &current, &CRC).unwrap();
+    assert_eq!(chosen, [new.clone(), last.clone()]);
+    // The attempt that was replaced stands no more, were its record there.
+    let error = choose(&[listed(&old), listed(&last)], &records, &current, &CRC).unwrap_err();
+    assert_eq!(error.code(), &Code::InvalidPart);
+    // The same bytes sent twice have one ETag: the one that stands is meant.
+    let twin = PartRecord { at_ms: 9, backend_etag: Some("gone".to_owned()), salt: [9; 16], ..new.clone() };
+    let chosen = choose(&[listed(&new)], &[twin, new.clone()], &current, &CRC).unwrap();
+    assert_eq!(chosen, [new]);
+}
+
+#[test]
+fn wrong_lists_are_refused_by_name() {
+    let big = record(1, b"a", MIN_PART, 1, &CRC);
+    let small = record(2, b"b", MIN_PART - 1, 1, &CRC);
+    let third = record(3, b"c", MIN_PART, 1, &CRC);
+    let records = [big.clone(), small.clone(), third.clone()];
+    let current = standing(&records);
+    let code = |list: &[ListedPart], checksums| {
+        choose(list, &records, &current, checksums).unwrap_err().code().clone()
+    };
+    assert_eq!(code(&[listed(&third), listed(&big)], &CRC), Code::InvalidPartOrder);
+    assert_eq!(code(&[listed(&big), listed(&big)], &CRC), Code::InvalidPartOrder);
+    assert_eq!(code(&[ListedPart { number: 4, ..listed(&big) }], &CRC), Code::InvalidPart);
+    assert_eq!(code(&[ListedPart { etag: "f".repeat(32), ..listed(&big) }], &CRC), Code::InvalidPart);
+    assert_eq!(code(&[listed(&big), listed(&small), listed(&third)], &CRC), Code::EntityTooSmall);
+    assert!(choose(&[listed(&big), listed(&small)], &records, &current, &CRC).is_ok());
+    let wrong =
+        ListedPart { checksums: vec![(ChecksumAlgorithm::Crc64Nvme, "AAAAAAAAAAA=".into())], ..listed(&big) };
+    assert_eq!(code(&[wrong], &CRC), Code::InvalidPart);
+    let composite = Checksums { algorithm: ChecksumAlgorithm::Sha256, composite: true, explicit: true };
+    assert_eq!(code(&[listed(&big)], &composite), Code::InvalidRequest);
+}
+
+#[test]
+fn facts_are_those_of_s3() {
+    let (one, two) = (b"first part".as_slice(), b"second".as_slice());
+    let whole = [one, two].concat();
+    let at = |checksums: &Checksums| {
+        let parts =
+            [record(1, one, one.len() as u64, 1, checksums), record(2, two, two.len() as u64, 1, checksums)];
+        facts(&parts, checksums).unwrap()
+    };
+    let full = at(&CRC);
+    let md5s = [hash(ChecksumAlgorithm::Md5, one), hash(ChecksumAlgorithm::Md5, two)].concat();
+    let md5 = hash(ChecksumAlgorithm::Md5, &md5s).try_into().unwrap();
+    assert_eq!(full.etag, EtagFact::Multipart { md5, parts: 2 });
+    assert_eq!(full.checksum.unwrap().value, hash(ChecksumAlgorithm::Crc64Nvme, &whole));
+    let sha = Checksums { algorithm: ChecksumAlgorithm::Sha256, composite: true, explicit: true };
+    let composite = at(&sha).checksum.unwrap();
+    let sums = [digest(&SHA256, one).as_ref(), digest(&SHA256, two).as_ref()].concat();
+    assert_eq!(composite.value, digest(&SHA256, &sums).as_ref());
+    assert!(checksum_text(&composite, 2).ends_with("=-2"));
+    let opaque = PartRecord { md5: None, ..record(1, one, 10, 1, &CRC) };
+    assert_eq!(opaque.client_etag(), format!("{}-1", "01".repeat(16)));
+    assert_eq!(facts(&[opaque], &CRC).unwrap().etag, EtagFact::Opaque);
+}
+
+#[test]
+fn promises_about_the_whole_are_held() {
+    let fact = facts(&[record(1, b"x", 1, 1, &CRC)], &CRC).unwrap().checksum.unwrap();
+    let right = ChecksumAlgorithm::format_value(&fact.value);
+    let check = |name: &'static str, value: &str| {
+        let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        check_promises(&headers, &CRC, 1, &fact, 1).map_err(|e| e.code().clone())
+    };
+    assert_eq!(check("x-amz-mp-object-size", "1"), Ok(()));
+    assert_eq!(check("x-amz-mp-object-size", "2"), Err(Code::InvalidRequest));
+    assert_eq!(check("x-amz-mp-object-size", "one"), Err(Code::InvalidArgument));
+    assert_eq!(check("x-amz-checksum-crc64nvme", &right), Ok(()));
+    assert_eq!(check("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="), Err(Code::BadDigest));
+    assert_eq!(check("x-amz-checksum-type", "FULL_OBJECT"), Ok(()));
+    assert_eq!(check("x-amz-checksum-type", "COMPOSITE"), Err(Code::InvalidRequest));
+}
+
+#[test]
+fn the_objects_end_takes_a_number_that_no_part_has() {
+    let records = [record(4, b"", 0, 1, &CRC), record(5, b"", 0, 1, &CRC)];
+    assert_eq!(trailer_number(3, &records), Some(6));
+    assert_eq!(trailer_number(4, &[]), Some(5));
+    assert_eq!(trailer_number(9_999, &[record(10_000, b"", 0, 1, &CRC)]), Some(10_000));
+    assert_eq!(trailer_number(10_000, &[]), None);
+    assert_eq!(part_number(Some("10000")).unwrap(), 10_000);
+    for bad in [None, Some("0"), Some("10001"), Some("-1"), Some("a"), Some("")] {
+        assert_eq!(part_number(bad).unwrap_err().code(), &Code::InvalidArgument, "{bad:?}");
+    }
+}
