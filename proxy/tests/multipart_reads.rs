@@ -258,6 +258,39 @@ async fn attributes_of_a_single_put_and_errors() {
     assert_eq!(attributes(&stack, &[all]).await.status, 500);
 }
 
+/// Nothing is told of an object under a customer's key to who does not have it.
+#[tokio::test]
+async fn attributes_under_a_customers_key() {
+    let stack = Stack::with(Options { listen: "tls_terminated_in_front: true", ..Options::default() }).await;
+    let customer = |key: [u8; 32]| {
+        use md5::Digest;
+        let prefix = "x-amz-server-side-encryption-customer-";
+        [
+            (format!("{prefix}algorithm"), "AES256".to_owned()),
+            (format!("{prefix}key"), b64(&key)),
+            (format!("{prefix}key-md5"), b64(&md5::Md5::digest(key))),
+        ]
+    };
+    let with = |call: Call, headers: &[(String, String)]| {
+        headers.iter().fold(call, |call, (name, value)| call.header(name, value.clone()))
+    };
+    let data = random(6, 5000);
+    let put = Call::new("PUT", format!("/{BUCKET}/{KEY}")).body(data);
+    assert_eq!(stack.proxy.send(with(put, &customer([7; 32]))).await.status, 200);
+    let asked = Call::new("GET", format!("/{BUCKET}/{KEY}?attributes"))
+        .header("x-amz-object-attributes", "ObjectSize,ETag");
+    let right = stack.proxy.send(with(asked.clone(), &customer([7; 32]))).await;
+    let etag =
+        stack.proxy.send(with(Call::new("HEAD", format!("/{BUCKET}/{KEY}")), &customer([7; 32]))).await;
+    let etag = etag.header("etag").unwrap().trim_matches('"').to_owned();
+    assert_eq!(inner(&right), format!("<ETag>{etag}</ETag><ObjectSize>5000</ObjectSize>"));
+    for (headers, status) in [(&customer([8; 32])[..], 403), (&[], 400)] {
+        let answer = stack.proxy.send(with(asked.clone(), headers)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(!answer.text().contains("5000") && !answer.text().contains(&etag));
+    }
+}
+
 /// An object in parts that the backend itself made, before the proxy came.
 async fn legacy(stack: &Stack, parts: &[&[u8]]) {
     let send = |method, query: String, body: Vec<u8>| {
