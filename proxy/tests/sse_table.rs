@@ -356,6 +356,19 @@ async fn presigned_urls_carry_a_customers_key() {
     assert_eq!(stack.proxy.raw(smuggled.as_bytes(), false).await.status, 403);
 }
 
+/// Blanks around a header's value are no part of it; in a presigned query they are.
+#[tokio::test]
+async fn a_key_id_with_blanks_around_it_is_refused() {
+    let stack = Stack::start().await;
+    for id in ["test-key%20", "%20test-key"] {
+        let target = format!("/{BUCKET}/p?{SSE}=aws%3Akms&{KEY_ID}={id}");
+        let put = stack.proxy.presigned(&Call::new("PUT", target).body(b"x".to_vec()));
+        let answer = stack.proxy.raw(&put, false).await;
+        assert_refused(&answer, id, 400, "InvalidRequest", "KeyID contains unsupported characters");
+    }
+    assert!(stack.store.keys(BUCKET).is_empty());
+}
+
 /// The AWS column: mode, key id as it was spelled, bucket key only where it was asked for.
 #[tokio::test]
 async fn answers_show_what_was_asked_for() {

@@ -113,6 +113,12 @@ pub fn for_write(headers: &HeaderMap, default: &BucketDefault) -> Result<WriteSs
 
 fn deployments(headers: &HeaderMap, default: &BucketDefault) -> Result<DeploymentSse> {
     let key_id = text(headers, &SSE_KEY_ID)?;
+    if key_id.is_some_and(|id| id.trim() != id) {
+        return Err(Error::client(
+            Code::InvalidRequest,
+            "The specified KMS KeyID contains unsupported characters",
+        ));
+    }
     let context = text(headers, &SSE_CONTEXT)?;
     let bucket_key = bucket_key(headers)?;
     let mode = match text(headers, &SSE)? {
