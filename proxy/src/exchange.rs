@@ -69,6 +69,12 @@ pub trait Exchange: Send {
     /// Starts a streamed answer of exactly `length` body bytes.
     async fn start(&mut self, head: Head, length: u64) -> Result<()>;
 
+    /// Whether an answer can go out before its length is known: not to a client of HTTP/1.0.
+    fn takes_unsized(&self) -> bool;
+
+    /// Starts a streamed answer whose length is not known yet. Only where [`Exchange::takes_unsized`].
+    async fn start_unsized(&mut self, head: Head) -> Result<()>;
+
     /// Next bytes of a streamed answer.
     async fn write_body(&mut self, bytes: Bytes) -> Result<()>;
 

@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::s3::S3Request;
 use crate::s3::checksum::{ChecksumAlgorithm, Declared, Hasher};
 use crate::s3::chunked::ChunkedDecoder;
+use crate::s3::operation::Operation;
 
 /// What is to be learned from a body while it passes, beyond what the client promised.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,7 +95,11 @@ impl Incoming {
     /// Reads the promises in the headers; nothing of the body is read yet.
     pub fn new(request: &Verified<S3Request>, length: u64, learn: Learn) -> Result<Self> {
         let content_md5 = content_md5(request)?;
-        let declared = Declared::of(&request.headers)?;
+        // There the checksum headers are those of the object, and not of the list of its parts.
+        let declared = match request.operation {
+            Operation::CompleteMultipartUpload => None,
+            _ => Declared::of(&request.headers)?,
+        };
         let decoder = ChunkedDecoder::for_request(request)?;
         let payload = match request.payload() {
             PayloadCheck::Sha256(expected) => Some((Context::new(&SHA256), *expected)),

@@ -29,6 +29,14 @@ const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
 /// ... and for no longer than this.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
+/// How a client finds the end of an answer.
+enum Framing {
+    /// It has no body.
+    None,
+    Length(u64),
+    Chunked,
+}
+
 /// One request on a Pingora session.
 pub(super) struct PingoraExchange {
     session: ServerSession,
@@ -101,8 +109,9 @@ impl PingoraExchange {
     /// Writes a whole answer. `length` is shown where it differs from the body's (HEAD).
     pub(super) async fn answer(&mut self, head: Head, body: Bytes, length: Option<u64>) -> Result<()> {
         let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let shown = if bodiless { None } else { Some(length.unwrap_or(body.len() as u64)) };
-        self.write_head(head, shown).await?;
+        let framing =
+            if bodiless { Framing::None } else { Framing::Length(length.unwrap_or(body.len() as u64)) };
+        self.write_head(head, framing).await?;
         if !self.head_only && !bodiless {
             let mut left = body;
             while !left.is_empty() {
@@ -151,7 +160,7 @@ impl PingoraExchange {
         headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
-    async fn write_head(&mut self, head: Head, length: Option<u64>) -> Result<()> {
+    async fn write_head(&mut self, head: Head, framing: Framing) -> Result<()> {
         let unread = self.understood && !self.session.is_body_done();
         if unread && self.expects_continue && !self.continued {
             // The client may send its body or not: only a new connection is unambiguous.
@@ -172,10 +181,12 @@ impl PingoraExchange {
         set(&mut out, "x-amz-request-id", self.request_id.clone())?;
         set(&mut out, "x-amz-id-2", self.request_id.clone())?;
         set(&mut out, "server", "s3cloak".to_owned())?;
-        if let Some(length) = length {
-            set(&mut out, "content-length", length.to_string())?;
-        }
         out.remove_header(&TRANSFER_ENCODING);
+        match framing {
+            Framing::None => {}
+            Framing::Length(length) => set(&mut out, "content-length", length.to_string())?,
+            Framing::Chunked => set(&mut out, "transfer-encoding", "chunked".to_owned())?,
+        }
         // Pingora switches keep-alive off after a 100 and while the body is unread; what we decided holds.
         self.session.set_close_on_response_before_downstream_finish(false);
         self.session.set_keepalive(self.reusable.then_some(KEEP_ALIVE_SECONDS));
@@ -217,7 +228,18 @@ impl Exchange for PingoraExchange {
     }
 
     async fn start(&mut self, head: Head, length: u64) -> Result<()> {
-        self.write_head(head, Some(length)).await
+        self.write_head(head, Framing::Length(length)).await
+    }
+
+    fn takes_unsized(&self) -> bool {
+        self.understood && self.session.req_header().version >= Version::HTTP_11
+    }
+
+    async fn start_unsized(&mut self, head: Head) -> Result<()> {
+        if !self.takes_unsized() {
+            return Err(Error::internal("an answer without a length to a client that takes none"));
+        }
+        self.write_head(head, Framing::Chunked).await
     }
 
     async fn write_body(&mut self, bytes: Bytes) -> Result<()> {

@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod delete;
 pub mod encryption;
 pub mod get;
+pub mod keep_alive;
 pub mod list;
 pub mod pass;
 pub mod put;
