@@ -288,3 +288,23 @@ async fn our_own_prefix_is_out_of_sight_and_stops_no_client() {
     let grouped = list(&stack, "list-type=2&delimiter=/").await.text();
     assert!(!grouped.contains("m-own") && grouped.contains("<KeyCount>3</KeyCount>"), "{grouped}");
 }
+
+#[tokio::test]
+async fn uploads_are_listed_but_for_those_in_our_own_area() {
+    let system = Some("bucket: photos, prefix: \"m-own/\"");
+    let stack = Stack::with(Options { system, ..Options::default() }).await;
+    for key in ["a", "m-own/held", "z"] {
+        let began = stack.backend.send(Call::new("POST", format!("/{BUCKET}/{key}?uploads"))).await;
+        assert_eq!(began.status, 200, "{}", began.text());
+    }
+    let behind = stack.backend.send(Call::new("GET", format!("/{BUCKET}?uploads"))).await;
+    assert_eq!(texts(&behind.text(), "Key"), ["a", "m-own/held", "z"]);
+    for query in ["uploads", "uploads&encoding-type=url"] {
+        let answer = list(&stack, query).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(texts(&answer.text(), "Key"), ["a", "z"], "{query}");
+        assert_eq!(texts(&answer.text(), "UploadId").len(), 2);
+    }
+    let one = list(&stack, "uploads&prefix=z").await;
+    assert_eq!(texts(&one.text(), "Key"), ["z"], "the client's parameters reach the backend");
+}

@@ -146,7 +146,6 @@ const NOT_YET: &[&str] = &[
     "CompleteMultipartUpload",
     "CopyObject",
     "CreateMultipartUpload",
-    "ListMultipartUploads",
     "ListParts",
     "UpdateObjectEncryption",
     "UploadPart",

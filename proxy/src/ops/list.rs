@@ -1,4 +1,4 @@
-//! ListObjects, ListObjectsV2, ListObjectVersions: the backend's own page with plaintext sizes and the ETags that
+//! ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads: the backend's own page with plaintext sizes and the ETags that
 //! clients see (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
 
 mod look;
@@ -26,7 +26,7 @@ const MAX_PAGE: usize = 64 << 20;
 /// Pages of our own state that are skipped before a page with nothing else is given as it is.
 const MAX_SKIPS: usize = 8;
 
-/// Answers the three listings of objects.
+/// Answers the three listings of objects, and that of multipart uploads, which show nothing but their names.
 pub async fn list(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let mut query = request.backend_query();
@@ -98,7 +98,7 @@ async fn edits(
             continue;
         }
         edits.push(match entry.kind {
-            EntryKind::Prefix | EntryKind::DeleteMarker => Edit::default(),
+            EntryKind::Prefix | EntryKind::DeleteMarker | EntryKind::Upload => Edit::default(),
             EntryKind::Object | EntryKind::Version => match shown::decide(route.rule, entry) {
                 Shown::Settled(edit) => edit,
                 Shown::AsLookedUp { otherwise } => {

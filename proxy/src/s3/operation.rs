@@ -169,7 +169,7 @@ operations! {
     AbortMultipartUpload: DELETE Object "uploadId" NONE => NotYet(LATER_MULTIPART), Write;
     ListParts: GET Object "uploadId" &["encoding-type", "max-parts", "part-number-marker"]
         => NotYet(LATER_MULTIPART), Read;
-    ListMultipartUploads: GET Bucket "uploads" LISTING_UPLOADS => NotYet(LATER_MULTIPART), Read;
+    ListMultipartUploads: GET Bucket "uploads" LISTING_UPLOADS => Handler, Read;
 
     // Listings and buckets
     ListObjects: GET Bucket "" LISTING => Handler, Read;

@@ -1,4 +1,4 @@
-//! Listings edited in place: ListBucketResult (V1, V2) and ListVersionsResult. What is not ours stays byte for byte.
+//! Listings edited in place: ListBucketResult (V1, V2), ListVersionsResult, ListMultipartUploadsResult. What is not ours stays byte for byte.
 //! Which sizes and tags are shown is decided in `ops/list`.
 
 mod parse;
@@ -34,6 +34,8 @@ pub enum EntryKind {
     Version,
     /// `<DeleteMarker>`
     DeleteMarker,
+    /// `<Upload>`
+    Upload,
     /// A prefix in `<CommonPrefixes>`; its `key` is the prefix.
     Prefix,
 }

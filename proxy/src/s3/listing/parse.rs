@@ -29,7 +29,7 @@ fn parse(document: &[u8]) -> Result<Listing<'_>, Broken> {
         url_encoded: false,
     };
     match tokens.child()? {
-        Some(b"ListBucketResult" | b"ListVersionsResult") => {}
+        Some(b"ListBucketResult" | b"ListVersionsResult" | b"ListMultipartUploadsResult") => {}
         _ => return Err(Broken::new("the root element is not a listing's")),
     }
     while let Some(name) = tokens.child()? {
@@ -37,6 +37,7 @@ fn parse(document: &[u8]) -> Result<Listing<'_>, Broken> {
             b"Contents" => EntryKind::Object,
             b"Version" => EntryKind::Version,
             b"DeleteMarker" => EntryKind::DeleteMarker,
+            b"Upload" => EntryKind::Upload,
             b"CommonPrefixes" => {
                 prefixes(&mut tokens, &mut listing.entries)?;
                 continue;
