@@ -75,6 +75,11 @@ fn set(response: &mut Response<Vec<u8>>, name: HeaderName, value: &'static str) 
     response.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
+/// Whether `/ready` says so.
+pub fn is_ready(services: &Services) -> bool {
+    missing(services).is_empty()
+}
+
 fn missing(services: &Services) -> Vec<Missing> {
     let backends = services.backends.iter().filter(|backend| !backend.is_prepared()).map(|backend| Missing {
         part: format!("backend {}", backend.name()),
@@ -88,13 +93,18 @@ fn missing(services: &Services) -> Vec<Missing> {
     backends.chain(keys).collect()
 }
 
-fn readings(services: &Services) -> [Reading; 6] {
+fn readings(services: &Services) -> [Reading; 7] {
     let keys = services.keyring.stats();
     let counter = |name, help, value| Reading { name, kind: Kind::Counter, help, value };
     [
         counter("s3cloak_key_hits_total", "Data keys served from memory.", keys.hits),
         counter("s3cloak_key_misses_total", "Data keys that had to be fetched.", keys.misses),
         counter("s3cloak_key_service_calls_total", "Calls to key services.", keys.calls),
+        counter(
+            "s3cloak_key_service_errors_total",
+            "Calls to key services that failed or were refused.",
+            keys.errors,
+        ),
         counter(
             "s3cloak_key_offline_total",
             "Data keys served while their key service was unreachable.",

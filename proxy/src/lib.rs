@@ -11,6 +11,7 @@
 //! `Verified`; only `auth/sign.rs` can make a `SignedRequest`.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod backend;
 pub mod body;

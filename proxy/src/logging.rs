@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn text_carries_the_request_id() {
-        let text = logged(&Log { filter: "info".into(), json: false });
+        let text = logged(&Log { filter: "info".into(), json: false, audit: None });
         assert!(text.contains("request refused") && text.contains("0123456789ABCDEF"), "{text}");
         assert!(text.contains("listener failed"), "{text}");
         assert!(!text.contains("too much detail") && !text.contains("Server starting"), "{text}");
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn json_has_one_object_a_line() {
-        let text = logged(&Log { filter: "info,pingora_core=info".into(), json: true });
+        let text = logged(&Log { filter: "info,pingora_core=info".into(), json: true, audit: None });
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 3, "{text}");
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_broken_filter_is_refused() {
-        let log = Log { filter: "a=b=c".into(), json: false };
+        let log = Log { filter: "a=b=c".into(), json: false, audit: None };
         assert!(subscriber(&log, io::sink, false).is_err_and(|error| error.contains("log.filter")));
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::audit::Audit;
 use crate::auth::CredentialStore;
 use crate::backend::{Backend, Backends};
 use crate::body::BufferBudget;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::info::InfoCache;
 use crate::keys::Keyring;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Services {
     pub info: InfoCache,
     /// Memory for uploads that are verified whole.
     pub budget: BufferBudget,
+    /// Who did what, if that is kept.
+    pub audit: Option<Audit>,
     /// Counters.
     pub metrics: Metrics,
     /// Requests being served.
@@ -54,6 +57,10 @@ impl Services {
         let metrics = Metrics::new();
         let backends = Backends::from_config(&config)?;
         backends.report_to(&metrics.backend_latency());
+        let audit = config.log.audit.as_deref().map(|path| {
+            Audit::open(path).map_err(|e| Error::internal(format!("log.audit: {}: {e}", path.display())))
+        });
+        let audit = audit.transpose()?;
         Ok(Self {
             credentials: CredentialStore::from_config(&config),
             backends,
@@ -61,6 +68,7 @@ impl Services {
             rules: StoredRules::new(),
             info: InfoCache::new(),
             budget: BufferBudget::new(config.limits.buffers),
+            audit,
             metrics,
             in_flight: InFlight::default(),
             config,

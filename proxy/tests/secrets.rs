@@ -85,7 +85,7 @@ fn spellings(bytes: &[u8]) -> [String; 4] {
 async fn secrets_stay_out_of_logs_errors_and_debug() {
     let log = Captured::default();
     let writer = log.clone();
-    let verbose = Log { filter: "trace".to_owned(), json: false };
+    let verbose = Log { filter: "trace".to_owned(), json: false, audit: None };
     let subscriber = s3cloak::logging::subscriber(&verbose, move || writer.clone(), false).unwrap();
     tracing_subscriber::util::SubscriberInitExt::try_init(subscriber).unwrap();
 

@@ -135,6 +135,17 @@ impl Identity {
         ))
     }
 
+    /// Whether it may make and look at encryption keys as such: an `admin` grant over every bucket and prefix, whose `keys`, where
+    /// it lists any, cover `name`.
+    pub fn authorize_keys(&self, name: Option<&str>) -> Result<()> {
+        self.allow(None, |grant| {
+            grant.actions.contains(&Action::Admin)
+                && grant.buckets.iter().any(|b| b == "*")
+                && grant.prefixes.is_empty()
+                && name.is_none_or(|name| grant.keys.is_empty() || matches_any(&grant.keys, name))
+        })
+    }
+
     fn allow(&self, bucket: Option<&BucketName>, covered: impl Fn(&Grant) -> bool) -> Result<()> {
         let (allowed, cause) = match &self.0 {
             Who::Known(credential) => {

@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
             arguments.listen
         )));
     }
-    logging::init(&Log { filter: LOG.to_owned(), json: false }).map_err(Failure::Failed)?;
+    logging::init(&Log { filter: LOG.to_owned(), json: false, audit: None }).map_err(Failure::Failed)?;
     let folder = &arguments.data_dir;
     let made = std::fs::create_dir_all(folder);
     made.map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;

@@ -4,6 +4,7 @@ mod check_backend;
 mod check_config;
 #[cfg(feature = "demo")]
 mod demo;
+mod health;
 mod inspect;
 mod key;
 mod serve;
@@ -56,6 +57,8 @@ enum Command {
     CheckConfig(ConfigFile),
     /// Find out what a backend can do, and whether the proxy can use it
     CheckBackend(check_backend::Arguments),
+    /// Ask a running proxy on this machine whether it is well
+    Health(health::Arguments),
     /// Make, list, check and delete encryption keys
     Key(key::Arguments),
     /// Show what is stored of one object: envelope, sizes, and, with access to its key, the trailer
@@ -127,6 +130,7 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Some(Command::Demo(arguments)) => demo::run(&arguments, out),
         Some(Command::CheckConfig(file)) => check_config::run(&file, out),
         Some(Command::CheckBackend(arguments)) => check_backend::run(&arguments, out),
+        Some(Command::Health(arguments)) => health::run(&arguments, out),
         Some(Command::Key(arguments)) => key::run(&arguments, out),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, out),
     }

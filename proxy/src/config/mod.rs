@@ -443,4 +443,6 @@ pub struct Log {
     pub filter: String,
     /// JSON lines instead of text.
     pub json: bool,
+    /// File of the audit log, if one is kept.
+    pub audit: Option<PathBuf>,
 }

@@ -13,17 +13,27 @@ use crate::s3::xml::{ErrorContext, error_body};
 /// Seconds in `Retry-After` of a 503 that says nothing better.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
+/// How an error is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ErrorForm {
+    /// As S3 does.
+    Xml,
+    /// As MinIO's own API does; its tools read nothing else.
+    Json,
+}
+
 /// Writes what a handler returned. After a head went out, an error can only cut the connection.
 pub(super) async fn write(
     exchange: &mut PingoraExchange,
     result: Result<Outcome>,
+    form: ErrorForm,
     context: &ErrorContext<'_>,
 ) -> Option<Error> {
     let (reply, failure) = match result {
         Ok(Outcome::Streamed) => return None,
         Ok(Outcome::Reply(reply)) => (reply, None),
         Err(error) if exchange.started() => return Some(error),
-        Err(error) => (error_reply(&error, context), Some(error)),
+        Err(error) => (error_reply(&error, form, context), Some(error)),
     };
     match exchange.answer(reply.head, reply.body, reply.shown_length).await {
         Ok(()) => failure,
@@ -32,7 +42,7 @@ pub(super) async fn write(
 }
 
 /// The S3 answer to an error.
-fn error_reply(error: &Error, context: &ErrorContext<'_>) -> Reply {
+fn error_reply(error: &Error, form: ErrorForm, context: &ErrorContext<'_>) -> Reply {
     let status = error.code().status();
     let mut headers = HeaderMap::new();
     for (name, value) in error.headers() {
@@ -44,12 +54,23 @@ fn error_reply(error: &Error, context: &ErrorContext<'_>) -> Reply {
     if *error.code() == Code::NotModified {
         return Reply::empty(Head { status, headers });
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Reply {
-        head: Head { status, headers },
-        body: Bytes::from(error_body(error, context)),
-        shown_length: None,
-    }
+    let (kind, body) = match form {
+        ErrorForm::Xml => ("application/xml", error_body(error, context).into()),
+        ErrorForm::Json => ("application/json", json_body(error, context)),
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    Reply { head: Head { status, headers }, body, shown_length: None }
+}
+
+fn json_body(error: &Error, context: &ErrorContext<'_>) -> Bytes {
+    let told = serde_json::json!({
+        "Code": error.code().name(),
+        "Message": error.message(),
+        "Resource": context.resource,
+        "RequestId": context.request_id,
+        "HostId": context.host_id,
+    });
+    Bytes::from(told.to_string())
 }
 
 /// One log line for a failed request, at the level its blame deserves.

@@ -12,13 +12,15 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use time::OffsetDateTime;
 
-use super::answer;
+use super::answer::{self, ErrorForm};
 use super::session::{KEEP_ALIVE_SECONDS, PingoraExchange};
+use crate::audit::{Entry, Trail};
 use crate::auth;
 use crate::config::Listener;
 use crate::error::{Code, Error};
 use crate::ops;
 use crate::s3::name::{BucketName, ObjectKey};
+use crate::s3::operation::Operation;
 use crate::s3::xml::ErrorContext;
 use crate::s3::{RequestHead, RequestId, S3Request, target_text};
 use crate::services::Services;
@@ -50,6 +52,7 @@ impl S3App {
         let began = Instant::now();
         let _in_flight = self.services.in_flight.enter();
         let id = RequestId::fresh();
+        let from = self.services.audit.as_ref().and(session.client_addr()).map(ToString::to_string);
         let head = session.req_header();
         let target = target_text(head.raw_path());
         let parsed = S3Request::parse(RequestHead {
@@ -63,7 +66,8 @@ impl S3App {
             request_id: id.clone(),
         });
         let mut exchange = PingoraExchange::new(session, id.to_string(), reusable);
-        let mut operation = "Unparsed";
+        let trail = Trail::default();
+        let (mut operation, mut who, mut unverified) = ("Unparsed", None, true);
         let resource = target.split('?').next().unwrap_or_default();
         let mut context =
             ErrorContext { resource, bucket: None, key: None, request_id: id.as_str(), host_id: id.as_str() };
@@ -79,15 +83,39 @@ impl S3App {
                 match auth::verify(request, &self.services.credentials, now) {
                     Err(error) => {
                         self.services.metrics.auth_failure();
+                        who = claimed(&error);
                         Err(error)
                     }
-                    Ok(verified) => ops::dispatch(&self.services, &verified, &mut exchange).await,
+                    Ok(verified) => {
+                        unverified = false;
+                        who = Some(verified.identity().access_key().to_owned());
+                        let work = ops::dispatch(&self.services, &verified, &mut exchange);
+                        match self.services.audit {
+                            None => work.await,
+                            Some(_) => trail.follow(work).await,
+                        }
+                    }
                 }
             }
         };
-        let failure = answer::write(&mut exchange, result, &context).await;
+        let form = if operation == Operation::MinioKms.name() { ErrorForm::Json } else { ErrorForm::Xml };
+        let failure = answer::write(&mut exchange, result, form, &context).await;
         if let Some(error) = &failure {
             answer::log(error, id.as_str(), operation);
+        }
+        if let Some(audit) = &self.services.audit {
+            audit.write(&Entry {
+                request_id: id.as_str(),
+                from,
+                who: who.as_deref(),
+                operation,
+                bucket: context.bucket,
+                object: context.key,
+                keys: &trail,
+                status: exchange.status().map(|s| s.as_u16()),
+                failure: failure.as_ref(),
+                unverified,
+            });
         }
         let (received, sent) = exchange.bytes();
         self.services.metrics.request(&crate::metrics::RequestRecord {
@@ -122,12 +150,18 @@ impl S3App {
             request_id: id.as_str(),
             host_id: id.as_str(),
         };
-        let failure = answer::write(&mut exchange, Err(error), &context).await;
+        let failure = answer::write(&mut exchange, Err(error), ErrorForm::Xml, &context).await;
         if let Some(error) = &failure {
             answer::log(error, id.as_str(), "Unparsed");
         }
         exchange.into_session().await;
     }
+}
+
+/// The access key that a request names whose signature does not hold.
+fn claimed(error: &Error) -> Option<String> {
+    let (_, value) = error.fields().iter().find(|(name, _)| *name == "AWSAccessKeyId")?;
+    Some(value.clone())
 }
 
 #[async_trait]

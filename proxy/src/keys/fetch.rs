@@ -40,6 +40,7 @@ impl Inner {
 
     /// Notes a failure of the external key, and does what has to be done about it.
     async fn failed(&self, external: &ResolvedKey, error: &KeyError) {
+        self.stats.errors.fetch_add(1, Relaxed);
         if *error == KeyError::NotFound {
             self.cache.put_missing(external.clone()).await;
         }

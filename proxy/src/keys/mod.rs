@@ -33,6 +33,7 @@ pub use context::Scope;
 pub use resolve::ResolvedKey;
 pub use stats::Stats;
 
+use crate::audit;
 use crate::config::{self, BucketKeyPolicy};
 use crate::error::{Error, Result};
 use cache::{CacheKey, KeyCache};
@@ -161,6 +162,7 @@ impl Keyring {
     /// A data key to seal new objects with: the bucket's current one, or a fresh one for one object.
     pub async fn for_write(&self, key: &ResolvedKey, scope: Scope<'_>) -> Result<Arc<OpenKey>> {
         self.ensure_upkeep();
+        audit::note_key(key);
         let result = match scope {
             Scope::Bucket { binding } => self.inner.writer((key.clone(), binding.to_owned())).await,
             Scope::Object { .. } => self.inner.fresh(key, scope).await,
@@ -185,6 +187,7 @@ impl Keyring {
         let name = KeyName::new(envelope.key_name.as_str())
             .map_err(|e| Error::tampered(format!("the envelope names an impossible key: {e}")))?;
         let external = ResolvedKey { service: envelope.service.clone(), name };
+        audit::note_key(&external);
         if !self.inner.services.contains_key(&external.service) {
             let cause =
                 format!("the envelope names key service {:?}, which keys.services lacks", external.service);

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub struct Stats {
     /// Calls to key services for data keys and checks.
     pub calls: u64,
+    /// Of these, the ones that failed or were refused.
+    pub errors: u64,
     /// Data keys served from memory.
     pub hits: u64,
     /// Data keys that had to be fetched.
@@ -19,6 +21,7 @@ pub struct Stats {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) calls: AtomicU64,
+    pub(super) errors: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
     pub(super) offline: AtomicU64,
@@ -28,6 +31,7 @@ impl Counters {
     pub(super) fn read(&self) -> Stats {
         Stats {
             calls: self.calls.load(Relaxed),
+            errors: self.errors.load(Relaxed),
             hits: self.hits.load(Relaxed),
             misses: self.misses.load(Relaxed),
             offline: self.offline.load(Relaxed),

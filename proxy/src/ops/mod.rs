@@ -8,6 +8,7 @@ pub mod encryption;
 pub mod get;
 pub mod keep_alive;
 pub mod list;
+pub mod minio;
 pub mod pass;
 pub mod put;
 pub mod write_key;
@@ -137,6 +138,8 @@ pub async fn dispatch(
         Operation::DeleteBucketEncryption => {
             Box::pin(encryption::delete_bucket_encryption(services, request)).await
         }
+        Operation::MinioHealth => minio::health(services, request),
+        Operation::MinioKms => Box::pin(minio::kms(services, request)).await,
         other => Err(Error::internal(format!("no handler for {}", other.name()))),
     }
 }

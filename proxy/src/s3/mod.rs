@@ -117,6 +117,7 @@ impl S3Request {
             (Some(_), Some(_)) => Level::Object,
         };
         let minio = if head.minio_api && path_style { minio_call(&raw_path) } else { None };
+        let (bucket, key) = if minio.is_some() { (None, None) } else { (bucket, key) };
         let operation = match minio {
             Some(operation) => operation,
             None => {

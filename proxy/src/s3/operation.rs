@@ -269,8 +269,8 @@ operations! {
     Preflight: OPTIONS Object "" NONE => Pass, Read;
     PostObject: POST Bucket "" NONE => NotYet(LATER_FORM), Write;
     QueryApi: POST Service "" NONE => Refused(WHY_IAM), Admin;
-    MinioHealth: GET Service "" NONE => NotYet(LATER), Read;
-    MinioKms: POST Service "" NONE => NotYet(LATER), Admin;
+    MinioHealth: GET Service "" NONE => Handler, Read;
+    MinioKms: POST Service "" NONE => Handler, Admin;
     MinioOther: POST Service "" NONE => Refused("this call of MinIO's own API is not supported"), Admin;
     ListenNotification: GET Bucket "events" NONE => Refused(WHY_EXTENSION), Read;
     ListWithMetadata: GET Bucket "metadata" NONE => Refused(WHY_EXTENSION), Read;

@@ -69,7 +69,7 @@ fn limits(top: &Map<'_>) -> Limits {
 }
 
 /// Dialects that have a switch and no code yet.
-const NOT_YET: [&str; 2] = ["sigv2", "minio_api"];
+const NOT_YET: [&str; 1] = ["sigv2"];
 
 fn compat(top: &Map<'_>) -> Compat {
     let mut compat = Compat {
@@ -101,7 +101,7 @@ fn compat(top: &Map<'_>) -> Compat {
 }
 
 fn log(top: &Map<'_>) -> Log {
-    let mut log = Log { filter: defaults::LOG_FILTER.to_owned(), json: false };
+    let mut log = Log { filter: defaults::LOG_FILTER.to_owned(), json: false, audit: None };
     let Some(map) = top.get("log").and_then(|value| value.map()) else { return log };
     if let Some(filter) = map.get("filter").and_then(|value| {
         value.parse(|text| match tracing_subscriber::EnvFilter::try_new(text) {
@@ -117,6 +117,7 @@ fn log(top: &Map<'_>) -> Log {
     if let Some(json) = map.get("format").and_then(|value| value.word(&[("text", false), ("json", true)])) {
         log.json = json;
     }
+    log.audit = map.get("audit").and_then(|value| value.path());
     map.close();
     log
 }

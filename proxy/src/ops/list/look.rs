@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Blame, Code, Error, Result};
 use crate::info::{self, Info, Need};
 use crate::ops::Route;
 use crate::s3::listing::{Entry, Listing};
@@ -79,7 +79,12 @@ async fn read(
             Err(error) => error,
         };
         if error.is_lasting() {
-            tracing::debug!(bucket = %route.bucket, %error, "an object is listed by arithmetic");
+            if error.blame() == Blame::Tampered {
+                services.metrics.tampered();
+                tracing::error!(bucket = %route.bucket, key = %key.to_lossy(), %error, alert = "tampered", "stored object refused in a listing");
+            } else {
+                tracing::debug!(bucket = %route.bucket, %error, "an object is listed by arithmetic");
+            }
             return Ok(None);
         }
         match pauses.next() {

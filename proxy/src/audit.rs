@@ -1,0 +1,191 @@
+//! The audit log: one JSON line for each request, saying who asked for what, which keys it used and what came of it.
+//! KES keeps no record of data keys in use, so this is the only one. Never a secret: no header, query or signature.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::error::{Code, Error};
+use crate::keys::ResolvedKey;
+
+/// Keys noted of one request; a listing may touch more, and then says so.
+const MOST_KEYS: usize = 16;
+
+tokio::task_local! {
+    static TRAIL: Trail;
+}
+
+/// The keys that one request has used so far.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Arc<Mutex<BTreeSet<String>>>);
+
+impl Trail {
+    /// Runs a request's work; [`note_key`] within its task adds to this trail.
+    pub async fn follow<T>(&self, work: impl Future<Output = T>) -> T {
+        TRAIL.scope(self.clone(), work).await
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let noted = self.0.lock();
+        let mut keys: Vec<_> = noted.iter().take(MOST_KEYS).cloned().collect();
+        if noted.len() > MOST_KEYS {
+            keys.push("...".to_owned());
+        }
+        keys
+    }
+}
+
+/// Says that the request under way asked for a data key of `key`, whether it got one or not. Nothing where no audit is kept.
+pub fn note_key(key: &ResolvedKey) {
+    let _ = TRAIL.try_with(|trail| {
+        let mut noted = trail.0.lock();
+        if noted.len() <= MOST_KEYS {
+            noted.insert(key.to_string());
+        }
+    });
+}
+
+/// One request, finished.
+pub struct Entry<'a> {
+    /// As the client got it.
+    pub request_id: &'a str,
+    /// Address of the client's connection.
+    pub from: Option<String>,
+    /// The access key, or `anonymous`; of a request whose signature did not hold, the one that it claimed.
+    pub who: Option<&'a str>,
+    /// AWS's name of the operation.
+    pub operation: &'static str,
+    /// The bucket.
+    pub bucket: Option<&'a str>,
+    /// The object.
+    pub object: Option<&'a str>,
+    /// The keys.
+    pub keys: &'a Trail,
+    /// HTTP status that went out.
+    pub status: Option<u16>,
+    /// Why it failed.
+    pub failure: Option<&'a Error>,
+    /// It failed before it was known who asks.
+    pub unverified: bool,
+}
+
+impl Entry<'_> {
+    /// `allowed`: it was carried out, or at least tried. `denied`: who asks may not, or is not known.
+    fn decision(&self) -> &'static str {
+        let denied = self.failure.is_some_and(|e| *e.code() == Code::AccessDenied);
+        if self.unverified || denied { "denied" } else { "allowed" }
+    }
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+pub struct Audit(Mutex<File>);
+
+impl Audit {
+    /// Appends to the file at `path`, which is made if absent, readable by its owner and group.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+        Ok(Self(Mutex::new(options.open(path)?)))
+    }
+
+    /// Writes one line. A disk that takes none is reported, and does not stop the service.
+    pub fn write(&self, entry: &Entry<'_>) {
+        let mut line = json!({
+            "time": OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+            "request_id": entry.request_id,
+            "from": entry.from,
+            "who": entry.who,
+            "operation": entry.operation,
+            "bucket": entry.bucket,
+            "object": entry.object,
+            "keys": entry.keys.keys(),
+            "decision": entry.decision(),
+            "status": entry.status,
+            "error": entry.failure.map(|e| e.code().name()),
+            "blame": entry.failure.map(|e| e.blame().as_str()),
+        })
+        .to_string();
+        line.push('\n');
+        // In one piece: lines of several processes in one file do not mix.
+        if let Err(error) = self.0.lock().write_all(line.as_bytes()) {
+            tracing::error!(alert = true, request_id = entry.request_id, %error, "the audit log takes no line");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>(keys: &'a Trail, failure: Option<&'a Error>) -> Entry<'a> {
+        Entry {
+            request_id: "0123456789ABCDEF",
+            from: Some("127.0.0.1:5".into()),
+            who: Some("client"),
+            operation: "PutObject",
+            bucket: Some("photos"),
+            object: Some("line\nbreak"),
+            keys,
+            status: Some(200),
+            failure,
+            unverified: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_tells_keys_and_decision() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.log");
+        let audit = Audit::open(&file).unwrap();
+        let key =
+            |name| ResolvedKey { service: "main".into(), name: kms_client::KeyName::new(name).unwrap() };
+        note_key(&key("outside"));
+        let trail = Trail::default();
+        trail.follow(async { note_key(&key("photos-key")) }).await;
+        audit.write(&entry(&trail, None));
+        audit.write(&entry(&Trail::default(), Some(&Error::client(Code::AccessDenied, ""))));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["keys"], json!(["main/photos-key"]));
+        assert_eq!(lines[0]["decision"], "allowed");
+        assert_eq!(lines[0]["object"], "line\nbreak");
+        assert_eq!((&lines[1]["decision"], &lines[1]["error"]), (&json!("denied"), &json!("AccessDenied")));
+        assert_eq!(lines[1]["keys"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_request_with_many_keys_has_a_short_line() {
+        let trail = Trail::default();
+        trail
+            .follow(async {
+                for at in 0..100 {
+                    let name = kms_client::KeyName::new(format!("key{at}").as_str()).unwrap();
+                    note_key(&ResolvedKey { service: "main".into(), name });
+                }
+            })
+            .await;
+        let keys = trail.keys();
+        assert_eq!((keys.len(), keys[MOST_KEYS].as_str()), (MOST_KEYS + 1, "..."));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Audit::open(folder.path()).is_err());
+    }
+}
