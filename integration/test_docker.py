@@ -4,6 +4,7 @@ configuration files on loopback.
 
 import base64
 import hashlib
+import json
 import re
 import stat
 import subprocess
@@ -241,6 +242,12 @@ def test_the_same_processes_start_with_the_same_file(variant, secrets, tmp_path)
         client = backends.client(f"http://127.0.0.1:{http}", values["CLIENT_ACCESS_KEY"], values["CLIENT_SECRET_KEY"])
         client.put_object(Bucket="data", Key="new", Body=plain)
         assert client.get_object(Bucket="data", Key="new")["Body"].read() == plain
+        audit = [json.loads(line) for line in child.log.read_text().splitlines() if '"decision"' in line]
+        put = [entry for entry in audit if entry["operation"] == "PutObject"]
+        assert [(entry["who"], entry["object"], entry["keys"], entry["status"]) for entry in put] == [
+            (values["CLIENT_ACCESS_KEY"], "new", ["kes/s3cloak-default"], 200)
+        ]
+        assert put[0]["from"].startswith("127.0.0.1:")
         stored = storage.client().get_object(Bucket="data", Key="new")["Body"].read()
         assert len(stored) > len(plain) and plain[:64] not in stored
         if variant == "s3cloak.sidecar.yaml":

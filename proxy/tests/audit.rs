@@ -60,13 +60,13 @@ async fn each_request_leaves_its_line() {
     ];
     for (client, call, operation, decision, keys) in cases {
         let answer = client.send(call).await;
-        let line = line_of(&file, answer.header("x-amz-request-id").unwrap()).await;
+        let id = answer.header("x-amz-request-id").unwrap_or_else(|| panic!("{operation}: {answer:?}"));
+        let line = line_of(&file, id).await;
         assert_eq!(line["operation"], operation, "{line}");
         assert_eq!(line["status"], answer.status, "{line}");
         assert_eq!(line["decision"], decision, "{line}");
         assert_eq!(line["keys"], json!(keys), "{line}");
         assert_eq!(line["who"], "client", "{line}");
-        assert!(line["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
         assert_eq!(line["error"].is_null(), answer.status == 200, "{line}");
     }
     let first = &lines(&file)[0];

@@ -1,0 +1,87 @@
+"""What the guides tell to write is right: every whole configuration in them, and in the Kubernetes manifests, has no fault."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.process import clean_env
+from harness.proxy import BINARY
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+MANIFESTS = sorted((ROOT / "packaging" / "kubernetes").glob("*.yaml"))
+VARIABLES = {f"{who}_{what}_KEY": f"{who}-{what}-key" for who in ("STORAGE", "CLIENT") for what in ("ACCESS", "SECRET")}
+KES_API_KEY = "kes:v1:" + "A" * 44
+
+
+def configurations() -> list:
+    found = []
+    for guide in GUIDES:
+        blocks = re.findall(r"^```yaml\n(.*?)^```$", guide.read_text(), re.M | re.S)
+        found += [pytest.param(block, id=f"{guide.stem}-{at}") for at, block in enumerate(blocks) if "listen:" in block]
+    for manifest in MANIFESTS:
+        for document in yaml.safe_load_all(manifest.read_text()):
+            if document["kind"] == "ConfigMap":
+                found.append(pytest.param(document["data"]["config.yaml"], id=manifest.stem))
+    return found
+
+
+def check(text: str, folder: Path) -> subprocess.CompletedProcess:
+    file = folder / "config.yaml"
+    file.write_text(text)
+    environment = clean_env(**VARIABLES, KES_API_KEY=KES_API_KEY)
+    return subprocess.run([BINARY, "check-config", "--config", file], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_there_are_guides_with_configurations():
+    assert [guide.stem for guide in GUIDES] == ["containers", "kubernetes", "legacy-storage", "linux", "macos"]
+    assert len(configurations()) >= 5
+
+
+@pytest.mark.parametrize("text", configurations())
+def test_configurations_have_no_fault(text, tmp_path):
+    ca = tmp_path / "ca.crt"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", tmp_path / "ca.key", "-out", ca, "-subj", "/CN=test"],
+        check=True,
+        capture_output=True,
+    )
+    assert text.count(", ca: ") == 1
+    # The file is the reader's own.
+    text = re.sub(r", ca: \S+ ", f", ca: {ca} ", text)
+    done = check(text, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert check(text.replace("default_key", "defaultkey"), tmp_path).returncode == 64
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_links_lead_somewhere(guide):
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", guide.read_text()) if "://" not in link]
+    assert links and [link for link in links if not (guide.parent / link).exists()] == []
+
+
+def test_the_manifests_fit_together():
+    documents = [d for manifest in MANIFESTS for d in yaml.safe_load_all(manifest.read_text())]
+    by_kind = {d["kind"]: d for d in documents}
+    assert set(by_kind) == {"ConfigMap", "Deployment", "Service", "PodDisruptionBudget"}
+    pod = by_kind["Deployment"]["spec"]["template"]
+    labels = pod["metadata"]["labels"]
+    assert by_kind["Service"]["spec"]["selector"] == labels == by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]
+    container = pod["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    config = yaml.safe_load(by_kind["ConfigMap"]["data"]["config.yaml"])
+    assert config["listen"][0]["address"].endswith(f":{ports['s3']}") and config["admin"]["address"].endswith(f":{ports['admin']}")
+    assert [port["targetPort"] for port in by_kind["Service"]["spec"]["ports"]] == ["s3"], "the admin port is not for clients"
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pod["spec"]["securityContext"]["runAsNonRoot"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_the_unit_names_commands_that_exist():
+    unit = (ROOT / "packaging" / "s3cloak.service").read_text()
+    commands = re.findall(r"^ExecStart(?:Pre)?=\S+ (\S+)", unit, re.M)
+    assert commands == ["check-config", "serve"]
+    for command in commands:
+        assert subprocess.run([BINARY, command, "--help"], capture_output=True, timeout=60).returncode == 0
