@@ -82,7 +82,6 @@ async fn what_is_wrong_is_told_in_json_and_makes_no_key() {
         ("POST", "key/create", 400, "InvalidArgument"),
         ("POST", "key/create?key-id=", 400, "InvalidArgument"),
         ("POST", "key/create?key-id=..%2Fetc", 400, "InvalidArgument"),
-        ("POST", "key/create?key-id=%FF", 400, "InvalidArgument"),
         ("GET", "key/create?key-id=other", 405, "MethodNotAllowed"),
         ("DELETE", "key/status?key-id=test-key", 405, "MethodNotAllowed"),
         ("GET", "key/list?pattern=a*b*", 400, "InvalidArgument"),
