@@ -30,6 +30,8 @@ pub mod logging;
 pub mod metrics;
 pub mod ops;
 pub mod plan;
+mod record;
 pub mod rules;
 pub mod s3;
 pub mod services;
+pub mod uploads;

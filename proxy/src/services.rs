@@ -14,6 +14,7 @@ use crate::info::InfoCache;
 use crate::keys::Keyring;
 use crate::metrics::Metrics;
 use crate::rules::StoredRules;
+use crate::uploads::Uploads;
 
 /// Between two looks at a backend that is not ready yet: short enough for a compose file that starts all at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -32,6 +33,8 @@ pub struct Services {
     pub keyring: Arc<Keyring>,
     /// Default encryption as clients put it for buckets.
     pub rules: StoredRules,
+    /// Multipart uploads under way.
+    pub uploads: Uploads,
     /// What is known of objects.
     pub info: InfoCache,
     /// Memory for uploads that are verified whole.
@@ -66,6 +69,7 @@ impl Services {
             backends,
             keyring,
             rules: StoredRules::new(),
+            uploads: Uploads::new(),
             info: InfoCache::new(),
             budget: BufferBudget::new(config.limits.buffers),
             audit,

@@ -1,8 +1,6 @@
 //! BUCKET RULES: each bucket's default encryption as clients put it, kept sealed in the system area of its backend. What
 //! follows from a rule for a write is decided in `plan/sse.rs`.
 
-mod record;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use crate::backend::Backend;
 use crate::config::SseMode;
 use crate::error::{Code, Error, Result};
 use crate::keys::Keyring;
+use crate::record;
 use crate::s3::name::BucketName;
 use crate::s3::xml::{DefaultEncryption, EncryptionRule};
 

@@ -6,6 +6,7 @@ use object_format::{
     Attempt, BucketKeyFlag, Envelope, EnvelopeHeader, EtagFact, KeyRef, Kind, Layout, Mode, ObjectName,
     SealedFacts,
 };
+use zeroize::Zeroizing;
 
 use crate::backend::SystemId;
 use crate::error::{Blame, Error, Result};
@@ -17,7 +18,7 @@ const SEPARATOR: u8 = b'\n';
 
 /// Seals a record for its place. It is an object of our own format under a binding that no bucket can have, so that no
 /// client can have one sealed.
-pub(super) async fn seal(keyring: &Keyring, system: &SystemId, name: &str, plain: &[u8]) -> Result<Bytes> {
+pub(crate) async fn seal(keyring: &Keyring, system: &SystemId, name: &str, plain: &[u8]) -> Result<Bytes> {
     let binding = binding(system);
     let open = keyring.for_write(keyring.default_key(), Scope::Bucket { binding: &binding }).await?;
     let header = EnvelopeHeader {
@@ -44,12 +45,12 @@ pub(super) async fn seal(keyring: &Keyring, system: &SystemId, name: &str, plain
 }
 
 /// Opens what [`seal`] gave. `Ok(Err(why))`: it is not authentic; an error: its key cannot be had now.
-pub(super) async fn open(
+pub(crate) async fn open(
     keyring: &Keyring,
     system: &SystemId,
     name: &str,
     stored: &[u8],
-) -> Result<Result<Vec<u8>, &'static str>> {
+) -> Result<Result<Zeroizing<Vec<u8>>, &'static str>> {
     let at = stored.iter().position(|byte| *byte == SEPARATOR).unwrap_or_default();
     let (envelope, body) = (&stored[..at], &stored[at..]);
     let envelope = std::str::from_utf8(envelope).ok().and_then(|text| Envelope::parse(text).ok());
@@ -71,12 +72,13 @@ fn opened(
     key: KeyRef<'_>,
     place: &ObjectName<'_>,
     body: &[u8],
-) -> Result<Vec<u8>, &'static str> {
+) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let secrets = envelope.open(key, place).map_err(|_| "its envelope does not open here")?;
     let layout = Layout::single(&secrets).ok_or("its envelope is not that of a record")?;
     let mut opener = layout.full_opener(body.len() as u64);
-    let mut plain = Vec::new();
-    let mut emit = |bytes: Vec<u8>| plain.extend(bytes);
+    // Records may hold keys: room for all of it, so that growing leaves no copy behind.
+    let mut plain = Zeroizing::new(Vec::with_capacity(body.len()));
+    let mut emit = |bytes: Vec<u8>| plain.extend_from_slice(&Zeroizing::new(bytes));
     opener.push(body, &mut emit).map_err(|_| "its bytes were changed")?;
     opener.finish(&mut emit).map_err(|_| "its bytes were changed")?;
     Ok(plain)

@@ -1,0 +1,200 @@
+//! UPLOADS: multipart uploads under way, kept sealed in the system area of their backend, so that every replica can serve
+//! every part and none shares anything else. What becomes of the parts is decided in `plan/multipart.rs`.
+
+mod held;
+mod part;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use moka::sync::Cache;
+
+use crate::backend::{Backend, SystemArea};
+use crate::error::{Code, Error, Result};
+use crate::keys::Keyring;
+use crate::plan::multipart::PartRecord;
+use crate::record;
+use crate::s3::name::{BucketName, ObjectKey};
+pub use held::HeldSealing;
+pub use state::{NewState, UploadState};
+
+/// Uploads whose state is remembered.
+const CAPACITY: u64 = 10_000;
+/// ... for so long. An upload that ended elsewhere is found out by its backend.
+const AGE: Duration = Duration::from_secs(600);
+/// Deletions at once where an upload's records go.
+const DELETIONS: usize = 16;
+
+/// Which upload.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadRef<'a> {
+    /// The bucket that it writes to.
+    pub bucket: &'a BucketName,
+    /// The key of the object that it will be.
+    pub key: &'a ObjectKey,
+    /// The backend's upload id, which clients see as it is.
+    pub id: &'a str,
+}
+
+impl UploadRef<'_> {
+    /// Its folder in the system area. Ids hold any character, and name systems behind backends do not.
+    fn folder(&self) -> String {
+        let mut hash = Context::new(&SHA256);
+        for field in [self.bucket.as_str().as_bytes(), self.key.as_bytes(), self.id.as_bytes()] {
+            hash.update(&(field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        format!("mpu/{}", hex::encode(&hash.finish().as_ref()[..16]))
+    }
+}
+
+/// The uploads of all backends.
+pub struct Uploads {
+    /// By backend and folder.
+    known: Cache<(String, String), Arc<UploadState>>,
+}
+
+impl Uploads {
+    /// None known yet.
+    pub fn new() -> Self {
+        Self { known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
+    }
+
+    /// Keeps the state of a new upload.
+    pub async fn create(
+        &self,
+        keyring: &Keyring,
+        backend: &Backend,
+        at: &UploadRef<'_>,
+        new: &NewState,
+    ) -> Result<()> {
+        let area = backend.system().await?;
+        let name = state_name(&at.folder());
+        let sealed = record::seal(keyring, area.id(), &name, &state::encode(at, new)?).await?;
+        area.put(&name, sealed).await
+    }
+
+    /// The state of an upload, read afresh.
+    ///
+    /// # Errors
+    /// NoSuchUpload where there is none: an upload that was not made through the proxy is never passed on.
+    pub async fn load(
+        &self,
+        keyring: &Keyring,
+        backend: &Backend,
+        at: &UploadRef<'_>,
+    ) -> Result<Arc<UploadState>> {
+        let area = backend.system().await?;
+        let folder = at.folder();
+        let name = state_name(&folder);
+        let place = (backend.name().to_owned(), folder.clone());
+        let Some(stored) = area.get(&name).await? else {
+            self.known.invalidate(&place);
+            return Err(no_such_upload());
+        };
+        let opened = match record::open(keyring, area.id(), &name, &stored).await? {
+            Ok(plain) => state::decode(at, area, folder, &plain)?,
+            Err(why) => Err(why),
+        };
+        let state = Arc::new(opened.map_err(|why| Error::tampered(format!("state of an upload: {why}")))?);
+        self.known.insert(place, state.clone());
+        Ok(state)
+    }
+
+    /// The same as it was some minutes ago at most: for what the backend itself refuses where the upload has ended.
+    pub async fn cached(
+        &self,
+        keyring: &Keyring,
+        backend: &Backend,
+        at: &UploadRef<'_>,
+    ) -> Result<Arc<UploadState>> {
+        match self.known.get(&(backend.name().to_owned(), at.folder())) {
+            Some(state) => Ok(state),
+            None => self.load(keyring, backend, at).await,
+        }
+    }
+
+    /// Forgets what is remembered of an upload, after its backend has said that there is none.
+    pub fn forget(&self, backend: &Backend, at: &UploadRef<'_>) {
+        self.known.invalidate(&(backend.name().to_owned(), at.folder()));
+    }
+
+    /// Removes all that is kept of an upload; its state last, so that a removal that was cut off can be done again.
+    pub async fn remove(&self, backend: &Backend, at: &UploadRef<'_>) -> Result<()> {
+        let area = backend.system().await?;
+        let folder = at.folder();
+        let state = state_name(&folder);
+        self.forget(backend, at);
+        loop {
+            // From the start again: what stood on this page is gone then.
+            let page = area.list(&format!("{folder}/"), None).await?;
+            let names: Vec<String> = page.names.into_iter().filter(|name| *name != state).collect();
+            if names.is_empty() && page.next.is_none() {
+                break;
+            }
+            delete_all(&area, names).await?;
+        }
+        area.delete(&state).await
+    }
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl UploadState {
+    /// Keeps the record of an attempt at a part whose bytes are stored.
+    pub async fn keep(&self, part: &PartRecord) -> Result<()> {
+        let name = format!("{}{}", self.parts(), self.records.name(part)?);
+        self.area.put(&name, Bytes::new()).await
+    }
+
+    /// The records of all attempts, in order of their parts' numbers. Names that are no record of ours are skipped:
+    /// who can write them can also delete those that are.
+    pub async fn records(&self) -> Result<Vec<PartRecord>> {
+        let below = self.parts();
+        let (mut out, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.area.list(&below, next.as_deref()).await?;
+            for name in page.names {
+                match name.strip_prefix(&below).and_then(|name| self.records.read(name)) {
+                    Some(record) => out.push(record),
+                    None => tracing::error!(name, alert = "tampered", "no record of this upload's parts"),
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                out.sort_by_key(|record| (record.number, record.at_ms));
+                return Ok(out);
+            }
+        }
+    }
+
+    fn parts(&self) -> String {
+        format!("{}/parts/", self.folder)
+    }
+}
+
+async fn delete_all(area: &SystemArea, names: Vec<String>) -> Result<()> {
+    let deletions = names.iter().map(|name| area.delete(name));
+    stream::iter(deletions).buffer_unordered(DELETIONS).try_collect::<()>().await
+}
+
+fn state_name(folder: &str) -> String {
+    format!("{folder}/state")
+}
+
+/// There is no such upload, or none that was made through the proxy.
+pub fn no_such_upload() -> Error {
+    Error::client(
+        Code::NoSuchUpload,
+        "The specified multipart upload does not exist. The upload ID might be invalid, or the multipart upload \
+         might have been aborted or completed.",
+    )
+}
