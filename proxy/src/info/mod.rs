@@ -4,11 +4,13 @@
 mod cache;
 mod open;
 mod read;
+mod standing;
 mod tail;
 
 pub use cache::InfoCache;
 pub use open::{Opens, open_envelope};
 pub use read::{Found, Need, Target, lookup, read};
+pub use standing::{Standing, standing};
 pub(crate) use tail::{backend_etag, changed, content_length, content_range, pin, unexpected};
 
 use std::ops::Range;

@@ -119,7 +119,7 @@ pub enum Need {
 }
 
 impl Need {
-    fn bytes(self) -> u64 {
+    pub(super) fn bytes(self) -> u64 {
         match self {
             Self::Footer => 512,
             Self::Tail => 65_536,

@@ -9,6 +9,7 @@ pub mod get;
 pub mod keep_alive;
 pub mod list;
 pub mod minio;
+pub mod multipart;
 pub mod pass;
 pub mod put;
 pub mod write_key;
@@ -119,6 +120,16 @@ pub async fn dispatch(
         Operation::HeadObject => Box::pin(get::head_object(services, request)).await,
         Operation::GetObjectAttributes => {
             Box::pin(attributes::get_object_attributes(services, request)).await
+        }
+        Operation::CreateMultipartUpload => {
+            Box::pin(multipart::create_multipart_upload(services, request)).await
+        }
+        Operation::UploadPart => Box::pin(multipart::upload_part(services, request, exchange)).await,
+        Operation::CompleteMultipartUpload => {
+            Box::pin(multipart::complete_multipart_upload(services, request, exchange)).await
+        }
+        Operation::AbortMultipartUpload => {
+            Box::pin(multipart::abort_multipart_upload(services, request)).await
         }
         Operation::DeleteObject => Box::pin(delete::delete_object(services, request)).await,
         Operation::DeleteObjects => Box::pin(delete::delete_objects(services, request, exchange)).await,

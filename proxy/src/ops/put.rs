@@ -86,7 +86,7 @@ pub async fn put_object(
 }
 
 /// Conditions of a write speak of the ETag that clients see; the backend decides them atomically on its own.
-async fn translate_conditions(
+pub(super) async fn translate_conditions(
     services: &Services,
     target: &Target<'_>,
     request: &HeaderMap,

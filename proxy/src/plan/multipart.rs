@@ -65,6 +65,11 @@ impl Checksums {
         Ok(Self { algorithm, composite, explicit: true })
     }
 
+    /// The same out of a kept state; `None` for what no release of ours keeps.
+    pub fn from_parts(algorithm: u8, composite: bool, explicit: bool) -> Option<Self> {
+        ChecksumAlgorithm::from_id(algorithm).map(|algorithm| Self { algorithm, composite, explicit })
+    }
+
     /// `COMPOSITE` or `FULL_OBJECT`.
     pub fn kind_name(&self) -> &'static str {
         if self.composite { "COMPOSITE" } else { "FULL_OBJECT" }

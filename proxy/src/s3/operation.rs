@@ -63,8 +63,7 @@ const WHY_BOUND: &str =
 const WHY_DIRECTORY: &str = "directory buckets are not supported";
 const WHY_EXTENSION: &str = "this extension of S3 cannot work on encrypted objects";
 const WHY_IAM: &str = "identities are configured at the proxy; there is no IAM, STS or SNS here";
-const LATER_MULTIPART: &str =
-    "multipart uploads are not in this version yet; use a single PutObject of at most 5 GiB";
+const LATER_MULTIPART: &str = "listing multipart uploads and copying into them is not in this version yet";
 const LATER_COPY: &str =
     "server-side copies are not in this version yet; download and upload the object instead";
 const LATER_FORM: &str = "browser form uploads are not in this version yet; use PutObject or a presigned URL";
@@ -162,11 +161,11 @@ operations! {
     DeleteObjectAnnotation: DELETE Object "annotation" &["annotationName", "versionId"] => Refused(WHY_CLEAR), Write;
 
     // Multipart
-    CreateMultipartUpload: POST Object "uploads" NONE => NotYet(LATER_MULTIPART), Write;
-    UploadPart: PUT Object "uploadId" &["partNumber"] => NotYet(LATER_MULTIPART), Write;
+    CreateMultipartUpload: POST Object "uploads" NONE => Handler, Write;
+    UploadPart: PUT Object "uploadId" &["partNumber"] => Handler, Write;
     UploadPartCopy: PUT Object "uploadId" &["partNumber"] => NotYet(LATER_MULTIPART), Write;
-    CompleteMultipartUpload: POST Object "uploadId" NONE => NotYet(LATER_MULTIPART), Write;
-    AbortMultipartUpload: DELETE Object "uploadId" NONE => NotYet(LATER_MULTIPART), Write;
+    CompleteMultipartUpload: POST Object "uploadId" NONE => Handler, Write;
+    AbortMultipartUpload: DELETE Object "uploadId" NONE => Handler, Write;
     ListParts: GET Object "uploadId" &["encoding-type", "max-parts", "part-number-marker"]
         => NotYet(LATER_MULTIPART), Read;
     ListMultipartUploads: GET Bucket "uploads" LISTING_UPLOADS => Handler, Read;

@@ -38,13 +38,19 @@ impl UploadState {
     /// The request that holds a part, and its sealing. It goes out under the backend's own keys.
     pub fn hold<'a>(&self, part: PartSealing<'a>) -> Result<(Outgoing, HeldSealing<'a>)> {
         let out = self.area.object(Method::PUT, &self.held(part.number))?;
-        let key = out.key.as_ref().ok_or_else(|| Error::internal("an object of the system area without a name"))?;
+        let key =
+            out.key.as_ref().ok_or_else(|| Error::internal("an object of the system area without a name"))?;
         let prefix = key.to_lossy();
         Ok((out, HeldSealing { part, prefix }))
     }
 
     /// The sealed bytes of a held part, as they come. `None`: they are not there.
-    pub async fn held_part(&self, backend: &Backend, number: u16, salt: &[u8; 16]) -> Result<Option<Response>> {
+    pub async fn held_part(
+        &self,
+        backend: &Backend,
+        number: u16,
+        salt: &[u8; 16],
+    ) -> Result<Option<Response>> {
         let name = format!("{}{}", self.held(number), hex::encode(salt));
         let response =
             backend.call(&Caller::Own, self.area.object(Method::GET, &name)?, bytes::Bytes::new()).await?;

@@ -133,7 +133,7 @@ impl Uploads {
             // From the start again: what stood on this page is gone then.
             let page = area.list(&format!("{folder}/"), None).await?;
             let names: Vec<String> = page.names.into_iter().filter(|name| *name != state).collect();
-            if names.is_empty() && page.next.is_none() {
+            if names.is_empty() {
                 break;
             }
             delete_all(&area, names).await?;
@@ -182,7 +182,10 @@ impl UploadState {
 }
 
 async fn delete_all(area: &SystemArea, names: Vec<String>) -> Result<()> {
-    let deletions = names.iter().map(|name| area.delete(name));
+    let deletions = names.into_iter().map(|name| {
+        let area = area.clone();
+        async move { area.delete(&name).await }
+    });
     stream::iter(deletions).buffer_unordered(DELETIONS).try_collect::<()>().await
 }
 

@@ -111,7 +111,9 @@ pub(super) fn decode(
     folder: String,
     plain: &[u8],
 ) -> Result<Result<UploadState, &'static str>> {
-    let Some((keys, json)) = plain.split_first_chunk::<{ 2 * KEY }>() else { return Ok(Err("it is too short")) };
+    let Some((keys, json)) = plain.split_first_chunk::<{ 2 * KEY }>() else {
+        return Ok(Err("it is too short"));
+    };
     let mut records = Zeroizing::new([0; KEY]);
     let mut trailer = Zeroizing::new([0; KEY]);
     records.copy_from_slice(&keys[..KEY]);

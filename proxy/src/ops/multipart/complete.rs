@@ -1,0 +1,271 @@
+//! CompleteMultipartUpload: chooses the attempts that the client means, appends the sealed layout and has the backend put
+//! them together. What then stands there decides the answer, whatever became of the backend's
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>).
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use object_format::{
+    ChecksumFact, ChecksumKind, EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_tag,
+};
+
+use super::{sse_headers, upload};
+use crate::auth::Verified;
+use crate::backend::{Body, Response, error_from};
+use crate::body;
+use crate::error::{Blame, Code, Error, Result};
+use crate::exchange::{Exchange, Head, Outcome, Reply};
+use crate::info::{self, Need, Target};
+use crate::ops::put::translate_conditions;
+use crate::ops::{Route, object_key};
+use crate::plan::answer;
+use crate::plan::customer::{self, CustomerKeyHeaders};
+use crate::plan::multipart::{
+    PartRecord, check_promises, checksum_text, choose, facts, plain_size, trailer_number,
+};
+use crate::s3::S3Request;
+use crate::s3::checksum::ChecksumAlgorithm;
+use crate::s3::etag;
+use crate::s3::xml::{
+    Completed, ListedPart, MAX_COMPLETE_BODY, first_text, parse_backend_parts, parse_complete,
+    render_complete, render_completed,
+};
+use crate::services::Services;
+use crate::uploads::{UploadRef, UploadState, no_such_upload};
+
+use super::last;
+
+const MAX_ANSWER: usize = 4 << 20;
+
+/// One request to complete an upload.
+pub(super) struct Completion<'a> {
+    pub(super) services: &'a Services,
+    pub(super) request: &'a Verified<S3Request>,
+    pub(super) target: Target<'a>,
+    pub(super) at: UploadRef<'a>,
+    pub(super) listed: Vec<ListedPart>,
+    pub(super) customer: Option<CustomerKeyHeaders>,
+}
+
+/// The object that an upload became.
+struct Made {
+    headers: HeaderMap,
+    facts: SealedFacts,
+    parts: usize,
+    backend_etag: String,
+}
+
+/// Answers CompleteMultipartUpload.
+pub async fn complete_multipart_upload(
+    services: &Services,
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+) -> Result<Outcome> {
+    let route = Route::of(services, request)?;
+    let key = object_key(&route, request)?;
+    let target = route.target(key, None).carrying(&request.headers);
+    let at = upload(&target, request)?;
+    let customer = CustomerKeyHeaders::of(&request.headers)?;
+    let listed = parse_complete(&body::collect(request, exchange, MAX_COMPLETE_BODY).await?)?;
+    let this = Completion { services, request, target, at, listed, customer };
+    let loaded = services.uploads.load(&services.keyring, route.backend, &at).await;
+    let state = match loaded {
+        Ok(state) => state,
+        Err(error) if *error.code() == Code::NoSuchUpload => return this.again().await.map(Outcome::Reply),
+        Err(error) => return Err(error),
+    };
+    this.check_customer(&state)?;
+    let done = Box::pin(this.complete(&state)).await;
+    // Also after a failure: the backend may have made the object although its answer was lost.
+    services.info.forget(target.bucket, target.key, None);
+    let made = match done {
+        Ok(made) => made,
+        Err(error) => this.stands_all_the_same(&state, error).await?,
+    };
+    if let Err(error) = services.uploads.remove(route.backend, &at).await {
+        tracing::warn!(%error, "the state of a completed upload is left behind");
+    }
+    let etag = match made.facts.etag {
+        EtagFact::Multipart { md5, parts } if state.md5() => format!("{}-{parts}", hex::encode(md5)),
+        _ => etag::opaque(&made.backend_etag),
+    };
+    let mut headers = made.headers;
+    sse_headers(state.envelope(), this.customer.as_ref(), &mut headers);
+    Ok(Outcome::Reply(this.reply(headers, &etag, made.facts.checksum.as_ref(), made.parts)))
+}
+
+impl Completion<'_> {
+    async fn complete(&self, state: &UploadState) -> Result<Made> {
+        let records = state.records().await?;
+        let current = self.backend_parts().await?;
+        let chosen = choose(&self.listed, &records, &current, state.checksums())?;
+        let facts = facts(&chosen, state.checksums())?;
+        if let Some(fact) = &facts.checksum {
+            let (headers, size) = (&self.request.headers, plain_size(&chosen));
+            check_promises(headers, state.checksums(), size, fact, chosen.len())?;
+        }
+        let mut conditions = HeaderMap::new();
+        translate_conditions(self.services, &self.target, &self.request.headers, &mut conditions).await?;
+        let entries: Vec<_> = chosen.iter().map(PartRecord::entry).collect();
+        let (upload_tag, list_tag) = self.tags();
+        let trailer = seal_trailer(state.trailer_key(), &entries, &facts, &upload_tag, &list_tag)
+            .map_err(|e| Error::internal(format!("sealing a trailer: {e}")))?;
+        let parts = self.with_trailer(state, &chosen, &records, trailer.into()).await?;
+        let document = Bytes::from(render_complete(parts.iter().map(|(n, etag)| (*n, etag.as_str()))));
+        let mut out = self.target.outgoing(Method::POST).param("uploadId", self.at.id);
+        out.headers.extend(conditions);
+        out.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        let response = self.target.backend.call(self.target.caller, out, document).await?;
+        let (headers, backend_etag) = self.completed(response).await?;
+        Ok(Made { headers, facts, parts: chosen.len(), backend_etag })
+    }
+
+    /// The backend's numbers and ETags: a last part that is held goes there with the trailer behind it, else the trailer
+    /// is a part of its own.
+    async fn with_trailer(
+        &self,
+        state: &UploadState,
+        chosen: &[PartRecord],
+        records: &[PartRecord],
+        trailer: Bytes,
+    ) -> Result<Vec<(u16, String)>> {
+        let mut parts: Vec<(u16, String)> =
+            chosen.iter().filter_map(|part| Some((part.number, part.backend_etag.clone()?))).collect();
+        let last = chosen.last().ok_or_else(|| Error::internal("an object of no parts"))?;
+        let number = if last.is_held() { Some(last.number) } else { trailer_number(last.number, records) };
+        let number = number.ok_or_else(|| Error::internal("no part number is left for the trailer"))?;
+        let held = if last.is_held() { Some(last) } else { None };
+        let response = last::store(self, state, number, held, trailer).await?;
+        if response.status != StatusCode::OK {
+            return Err(error_from(response, &self.target.names()).await);
+        }
+        parts.push((number, info::backend_etag(&response.headers)?));
+        Ok(parts)
+    }
+
+    /// The parts that the backend has now.
+    async fn backend_parts(&self) -> Result<HashMap<u16, String>> {
+        let mut all = HashMap::new();
+        let mut marker: Option<String> = None;
+        loop {
+            let mut out = self.target.outgoing(Method::GET).param("uploadId", self.at.id);
+            if let Some(marker) = &marker {
+                out = out.param("part-number-marker", marker.as_str());
+            }
+            let response = self.target.backend.call(self.target.caller, out, Bytes::new()).await?;
+            if response.status != StatusCode::OK {
+                return Err(error_from(response, &self.target.names()).await);
+            }
+            let page = parse_backend_parts(&response.body.collect(MAX_ANSWER).await?)?;
+            let before = all.len();
+            all.extend(page.etags);
+            match page.next {
+                Some(next) if all.len() > before => marker = Some(next),
+                Some(_) => return Err(info::unexpected("a list of parts that goes in circles")),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// A 200 may hold an error: it was sent before the backend knew.
+    async fn completed(&self, response: Response) -> Result<(HeaderMap, String)> {
+        if response.status != StatusCode::OK {
+            return Err(error_from(response, &self.target.names()).await);
+        }
+        let headers = answer::from_backend(&response.headers);
+        let document = response.body.collect(MAX_ANSWER).await?;
+        let unreadable = || info::unexpected("an answer to CompleteMultipartUpload that tells nothing");
+        if let Some(code) = first_text(&document, "Code").map_err(|_| unreadable())? {
+            let status = Code::known(&code).map_or(StatusCode::INTERNAL_SERVER_ERROR, |code| code.status());
+            let late = Response { status, headers: HeaderMap::new(), body: Body::from_bytes(document) };
+            return Err(error_from(late, &self.target.names()).await);
+        }
+        let etag = first_text(&document, "ETag").map_err(|_| unreadable())?.unwrap_or_default();
+        let etag = etag::unquote(&etag).to_owned();
+        if etag.is_empty() { Err(unreadable()) } else { Ok((headers, etag)) }
+    }
+
+    /// After a failure: whether this very upload with this very list became the object all the same.
+    async fn stands_all_the_same(&self, state: &UploadState, error: Error) -> Result<Made> {
+        let open = matches!(
+            error.code(),
+            Code::NoSuchUpload
+                | Code::InvalidPart
+                | Code::PreconditionFailed
+                | Code::ConditionalRequestConflict
+        );
+        if !open && error.blame() != Blame::Backend {
+            return Err(error);
+        }
+        let Ok(Some(found)) = info::standing(&self.target, state.trailer_key()).await else {
+            return Err(error);
+        };
+        if (found.trailer.upload_tag, found.trailer.list_tag) != self.tags() {
+            return Err(error);
+        }
+        tracing::info!(%error, "the upload was completed all the same");
+        let parts = found.trailer.parts.len();
+        let (headers, facts) = (HeaderMap::new(), found.trailer.facts);
+        Ok(Made { headers, facts, parts, backend_etag: found.backend_etag })
+    }
+
+    /// Where no state is left: the same answer again, if the same request has succeeded.
+    async fn again(&self) -> Result<Reply> {
+        let target = self.target.opening_with(self.customer.as_ref());
+        let found = match info::read(self.services, &target, Need::Tail).await {
+            Ok(found) => found,
+            Err(error) if error.code().status().is_server_error() => return Err(error),
+            Err(_) => return Err(no_such_upload()),
+        };
+        let (Some(trailer), Some((envelope, _))) = (found.info.trailer(), &found.opened) else {
+            return Err(no_such_upload());
+        };
+        if (trailer.upload_tag, trailer.list_tag) != self.tags() {
+            return Err(no_such_upload());
+        }
+        let mut headers = HeaderMap::new();
+        sse_headers(envelope, self.customer.as_ref(), &mut headers);
+        let fact = trailer.facts.checksum.as_ref();
+        Ok(self.reply(headers, &found.info.etag, fact, self.listed.len()))
+    }
+
+    /// What a trailer says of the upload and the list that made it.
+    fn tags(&self) -> ([u8; 32], [u8; 32]) {
+        let listed = self.listed.iter().map(|part| (part.number, part.etag.as_str()));
+        (upload_tag(self.at.id.as_bytes()), list_tag(listed))
+    }
+
+    /// A customer's key is not needed here; one that is given has to be the upload's.
+    fn check_customer(&self, state: &UploadState) -> Result<()> {
+        let Some(customer) = &self.customer else { return Ok(()) };
+        if state.envelope().header().mode != Mode::SseC {
+            return Err(customer::not_applicable());
+        }
+        let opened = state.envelope().open(customer.key_ref(), &self.target.object_name());
+        opened.map(drop).map_err(|_| customer::wrong_key(400))
+    }
+
+    fn reply(&self, headers: HeaderMap, etag: &str, fact: Option<&ChecksumFact>, parts: usize) -> Reply {
+        let key = self.target.key.to_lossy();
+        let host = self.request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let scheme = if self.request.secure { "https" } else { "http" };
+        let location = format!("{scheme}://{host}{}", self.request.raw_path);
+        let checksum = fact.and_then(|fact| {
+            let kind = match fact.kind {
+                ChecksumKind::Composite => "COMPOSITE",
+                ChecksumKind::FullObject => "FULL_OBJECT",
+            };
+            Some((ChecksumAlgorithm::from_id(fact.algorithm)?, checksum_text(fact, parts), kind))
+        });
+        let document = render_completed(&Completed {
+            location: &location,
+            bucket: self.target.bucket.as_str(),
+            key: &key,
+            etag,
+            checksum,
+        });
+        Reply::xml(Head { status: StatusCode::OK, headers }, document)
+    }
+}

@@ -1,0 +1,61 @@
+//! Multipart uploads: each part a segment of its own on the backend, the layout sealed when they become an object
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>).
+
+mod abort;
+mod complete;
+mod create;
+mod last;
+mod part;
+
+pub use abort::abort_multipart_upload;
+pub use complete::complete_multipart_upload;
+pub use create::create_multipart_upload;
+pub use part::upload_part;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use object_format::{BucketKeyFlag, Envelope, Mode};
+
+use crate::error::{Code, Error, Result};
+use crate::info::Target;
+use crate::plan::customer::{self, CustomerKeyHeaders};
+use crate::plan::sse;
+use crate::s3::S3Request;
+use crate::uploads::{UploadRef, no_such_upload};
+
+/// The upload that a request names.
+fn upload<'a>(target: &Target<'a>, request: &'a S3Request) -> Result<UploadRef<'a>> {
+    let id = request.query.get_str("uploadId").filter(|id| !id.is_empty()).ok_or_else(no_such_upload)?;
+    Ok(UploadRef { bucket: target.bucket, key: target.key, id })
+}
+
+/// A customer's key comes with every part of an upload that was begun under one, and with no other.
+fn check_customer(envelope: &Envelope, customer: Option<&CustomerKeyHeaders>) -> Result<()> {
+    match (envelope.header().mode, customer) {
+        (Mode::SseC, None) => Err(Error::client(
+            Code::InvalidRequest,
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the \
+             appropriate encryption parameters.",
+        )),
+        (Mode::SseS3 | Mode::SseKms, Some(_)) => Err(customer::not_applicable()),
+        _ => Ok(()),
+    }
+}
+
+/// What answers about an upload and its object say of their encryption.
+fn sse_headers(envelope: &Envelope, customer: Option<&CustomerKeyHeaders>, out: &mut HeaderMap) {
+    let header = envelope.header();
+    let key_id = header.key_spelling.as_deref().unwrap_or(&header.key_name);
+    let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
+    sse::response_headers(header.mode, Some(key_id), shows, out);
+    if let Some(customer) = customer {
+        customer.response_headers(out);
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,356 @@
+//! Multipart uploads over real HTTP: what clients see, what the backend and the system area hold, and what is refused.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use kms_client::local::LocalKeys;
+use md5::{Digest as _, Md5};
+use s3cloak::demo::store::Fault;
+use support::{Answer, BUCKET, Call, Client, Options, Stack, md5_hex, random, serve, shares_a_run};
+
+const SYSTEM: &str = "s3cloak-system";
+const MIN: usize = 5 << 20;
+
+type Headers = Vec<(&'static str, String)>;
+
+fn customer(key: [u8; 32]) -> Headers {
+    vec![
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256".to_owned()),
+        ("x-amz-server-side-encryption-customer-key", STANDARD.encode(key)),
+        ("x-amz-server-side-encryption-customer-key-MD5", STANDARD.encode(Md5::digest(key))),
+    ]
+}
+
+fn with(call: Call, headers: &Headers) -> Call {
+    headers.iter().fold(call, |call, (name, value)| call.header(name, value.clone()))
+}
+
+fn between(text: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let start = text.find(&open).unwrap_or_else(|| panic!("no {element} in {text}")) + open.len();
+    text[start..start + text[start..].find(&close).unwrap()].replace("&quot;", "\"")
+}
+
+async fn create(proxy: &Client, key: &str, headers: &Headers) -> String {
+    let answer = proxy.send(with(Call::new("POST", format!("/{BUCKET}/{key}?uploads")), headers)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    between(&answer.text(), "UploadId")
+}
+
+async fn part(proxy: &Client, key: &str, id: &str, number: u32, body: &[u8], headers: &Headers) -> Answer {
+    let target = format!("/{BUCKET}/{key}?partNumber={number}&uploadId={id}");
+    proxy.send(with(Call::new("PUT", target).body(body), headers)).await
+}
+
+/// Uploads a part and gives its ETag, quoted.
+async fn stored(proxy: &Client, key: &str, id: &str, number: u32, body: &[u8]) -> String {
+    let answer = part(proxy, key, id, number, body, &vec![]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.header("etag").unwrap().to_owned()
+}
+
+fn list(parts: &[(u32, String)]) -> String {
+    let parts: String = parts
+        .iter()
+        .map(|(n, etag)| format!("<Part><PartNumber>{n}</PartNumber><ETag>{etag}</ETag></Part>"))
+        .collect();
+    format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>")
+}
+
+async fn complete(proxy: &Client, key: &str, id: &str, parts: &[(u32, String)]) -> Answer {
+    proxy.send(Call::new("POST", format!("/{BUCKET}/{key}?uploadId={id}")).body(list(parts))).await
+}
+
+/// What S3 shows of an object of these parts.
+fn s3_etag(parts: &[&[u8]]) -> String {
+    let md5s: Vec<u8> = parts.iter().flat_map(|part| Md5::digest(part).to_vec()).collect();
+    format!("\"{}-{}\"", md5_hex(&md5s), parts.len())
+}
+
+fn kept(stack: &Stack) -> Vec<String> {
+    stack.store.keys(SYSTEM).into_iter().filter(|key| key.starts_with("mpu/")).collect()
+}
+
+#[tokio::test]
+async fn parts_come_in_any_order_and_again() {
+    let stack = Stack::start().await;
+    let (a, b, c) = (random(1, MIN + 70_000), random(2, MIN), random(3, 1000));
+    let id = create(&stack.proxy, "k", &vec![("content-type", "text/x".to_owned())]).await;
+    let tag_c = stored(&stack.proxy, "k", &id, 7, &c).await;
+    stored(&stack.proxy, "k", &id, 3, &random(9, MIN + 1)).await;
+    let tag_b = stored(&stack.proxy, "k", &id, 3, &b).await;
+    let tag_a = stored(&stack.proxy, "k", &id, 1, &a).await;
+    assert_eq!(tag_a, format!("\"{}\"", md5_hex(&a)));
+    // All that is kept of the upload is ciphertext.
+    for name in kept(&stack) {
+        let object = stack.store.stored(SYSTEM, &name).unwrap();
+        assert!(!shares_a_run(&c, &object.body), "{name}");
+        assert!(!String::from_utf8_lossy(&object.body).contains(&id), "{name}");
+    }
+    let parts = [(1, tag_a), (3, tag_b), (7, tag_c)];
+    let answer = complete(&stack.proxy, "k", &id, &parts).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let expected = s3_etag(&[&a, &b, &c]);
+    assert_eq!(between(&answer.text(), "ETag"), expected);
+
+    let whole = [a, b, c].concat();
+    let got = stack.get("k").await;
+    assert!(got.body == whole, "{} bytes", got.body.len());
+    assert_eq!(got.header("etag"), Some(expected.as_str()));
+    assert_eq!(got.header("content-type"), Some("text/x"));
+    let at = MIN + 69_990;
+    assert_eq!(stack.get_range("k", &format!("bytes={at}-{}", at + 30)).await.body, whole[at..at + 31]);
+    let head = stack.head("k").await;
+    assert_eq!(head.header("content-length"), Some(whole.len().to_string().as_str()));
+    let object = stack.store.stored(BUCKET, "k").unwrap();
+    assert!(!shares_a_run(&whole, &object.body));
+    assert_eq!(kept(&stack), [""; 0], "something of the upload was left");
+
+    // The same request again gets the same answer; another list has nothing to complete.
+    let again = complete(&stack.proxy, "k", &id, &parts).await;
+    assert_eq!((again.status, between(&again.text(), "ETag")), (200, expected));
+    let other = complete(&stack.proxy, "k", &id, &parts[..1]).await;
+    assert_eq!((other.status, other.code()), (404, "NoSuchUpload".to_owned()));
+}
+
+#[tokio::test]
+async fn small_last_empty_and_last_numbered_parts() {
+    let stack = Stack::start().await;
+    let cases: Vec<(&str, Vec<(u32, Vec<u8>)>)> = vec![
+        ("single", vec![(5, b"hello".to_vec())]),
+        ("none", vec![(1, vec![])]),
+        ("emptylast", vec![(1, random(4, MIN)), (2, vec![])]),
+        ("exact", vec![(1, random(5, MIN))]),
+        ("highest", vec![(9_999, random(6, MIN)), (10_000, random(7, MIN + 5))]),
+        ("highestsmall", vec![(10_000, b"x".to_vec())]),
+    ];
+    for (key, parts) in cases {
+        let id = create(&stack.proxy, key, &vec![]).await;
+        let mut tags = Vec::new();
+        for (number, body) in &parts {
+            tags.push((*number, stored(&stack.proxy, key, &id, *number, body).await));
+        }
+        let answer = complete(&stack.proxy, key, &id, &tags).await;
+        assert_eq!(answer.status, 200, "{key}: {}", answer.text());
+        let bodies: Vec<&[u8]> = parts.iter().map(|(_, body)| body.as_slice()).collect();
+        let got = stack.get(key).await;
+        assert_eq!(got.status, 200, "{key}: {}", got.text());
+        assert!(got.body == bodies.concat(), "{key}");
+        assert_eq!(got.header("etag"), Some(s3_etag(&bodies).as_str()), "{key}");
+    }
+    assert_eq!(kept(&stack), [""; 0]);
+}
+
+#[tokio::test]
+async fn opaque_tags_tell_nothing() {
+    let options =
+        Options { buckets: Some("  \"*\": { backend: default, etag: opaque }"), ..Options::default() };
+    let stack = Stack::with(options).await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let body = random(1, 100);
+    let tag = stored(&stack.proxy, "k", &id, 1, &body).await;
+    assert!(tag.ends_with("-1\"") && !tag.contains(&md5_hex(&body)), "{tag}");
+    let answer = complete(&stack.proxy, "k", &id, &[(1, tag)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let shown = between(&answer.text(), "ETag");
+    let got = stack.get("k").await;
+    assert_eq!((got.header("etag"), &got.body), (Some(shown.as_str()), &body));
+    assert_ne!(shown, s3_etag(&[&body]));
+}
+
+#[tokio::test]
+async fn bad_lists_are_refused_and_leave_the_upload() {
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let small = stored(&stack.proxy, "k", &id, 1, b"small").await;
+    let large = stored(&stack.proxy, "k", &id, 2, &random(1, MIN)).await;
+    let wrong = format!("\"{}\"", "0".repeat(32));
+    for (parts, code) in [
+        (vec![(2, large.clone()), (1, small.clone())], "InvalidPartOrder"),
+        (vec![(1, small.clone()), (1, small.clone())], "InvalidPartOrder"),
+        (vec![(1, small.clone()), (2, large.clone())], "EntityTooSmall"),
+        (vec![(1, wrong.clone())], "InvalidPart"),
+        (vec![(3, small.clone())], "InvalidPart"),
+        (vec![], "MalformedXML"),
+    ] {
+        let answer = complete(&stack.proxy, "k", &id, &parts).await;
+        assert_eq!((answer.status, answer.code()), (400, code.to_owned()), "{parts:?}");
+    }
+    assert_eq!(stack.get("k").await.status, 404);
+    for number in ["0", "10001", "one", ""] {
+        let target = format!("/{BUCKET}/k?partNumber={number}&uploadId={id}");
+        let answer = stack.proxy.send(Call::new("PUT", target).body("x")).await;
+        assert_eq!((answer.status, answer.code()), (400, "InvalidArgument".to_owned()), "{number}");
+    }
+    let answer = complete(&stack.proxy, "k", &id, &[(2, large)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn only_uploads_of_the_proxy_and_of_the_key_are_known() {
+    let stack = Stack::start().await;
+    let mine = create(&stack.proxy, "k", &vec![]).await;
+    let begun = stack.backend.send(Call::new("POST", format!("/{BUCKET}/k?uploads"))).await;
+    let foreign = between(&begun.text(), "UploadId");
+    stack.store.journal().take();
+    for (key, id) in [("k", foreign.as_str()), ("other", mine.as_str()), ("k", "none"), ("k", "")] {
+        for body in [&b"x"[..], &random(1, MIN)] {
+            let answer = part(&stack.proxy, key, id, 1, body, &vec![]).await;
+            assert_eq!((answer.status, answer.code()), (404, "NoSuchUpload".to_owned()), "{key} {id}");
+        }
+        let answer = complete(&stack.proxy, key, id, &[(1, "\"a\"".to_owned())]).await;
+        assert_eq!((answer.status, answer.code()), (404, "NoSuchUpload".to_owned()), "{key} {id}");
+        let answer = stack.proxy.send(Call::new("DELETE", format!("/{BUCKET}/{key}?uploadId={id}"))).await;
+        assert_eq!((answer.status, answer.code()), (404, "NoSuchUpload".to_owned()), "{key} {id}");
+    }
+    let seen = stack.store.journal().take();
+    assert!(seen.iter().all(|seen| seen.method != Method::PUT && seen.method != Method::DELETE), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_aborted_upload_leaves_nothing() {
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    stored(&stack.proxy, "k", &id, 1, &random(1, MIN)).await;
+    stored(&stack.proxy, "k", &id, 2, b"held").await;
+    assert!(kept(&stack).len() >= 4, "{:?}", kept(&stack));
+    let abort = Call::new("DELETE", format!("/{BUCKET}/k?uploadId={id}"));
+    assert_eq!(stack.proxy.send(abort.clone()).await.status, 204);
+    assert_eq!(kept(&stack), [""; 0]);
+    let left = stack.backend.send(Call::new("GET", format!("/{BUCKET}/k?uploadId={id}"))).await;
+    assert_eq!(left.status, 404);
+    for body in [&b"x"[..], &random(1, MIN)] {
+        let late = part(&stack.proxy, "k", &id, 3, body, &vec![]).await;
+        assert_eq!((late.status, late.code()), (404, "NoSuchUpload".to_owned()));
+    }
+    assert_eq!(stack.proxy.send(abort).await.status, 404);
+    assert_eq!(kept(&stack), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_lost_reply_of_the_backend_is_found_out() {
+    for fault in [Fault::ResetAfter, Fault::StatusAfter(500, "InternalError".to_owned())] {
+        let stack = Stack::start().await;
+        let id = create(&stack.proxy, "k", &vec![]).await;
+        let tag = stored(&stack.proxy, "k", &id, 1, b"hello").await;
+        stack.store.faults().on(Method::POST, "uploadId=", fault);
+        let answer = complete(&stack.proxy, "k", &id, &[(1, tag)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(between(&answer.text(), "ETag"), s3_etag(&[b"hello"]));
+        assert_eq!(stack.get("k").await.body, b"hello");
+        assert_eq!((stack.store.faults().waiting(), kept(&stack).len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_one_also_behind_a_200() {
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let tag = stored(&stack.proxy, "k", &id, 1, b"hello").await;
+    let document = b"<Error><Code>InternalError</Code><Message>m</Message></Error>".to_vec();
+    stack.store.faults().on(Method::POST, "uploadId=", Fault::Answer(200, vec![], document));
+    let answer = complete(&stack.proxy, "k", &id, &[(1, tag.clone())]).await;
+    assert_eq!((answer.status, answer.code()), (500, "InternalError".to_owned()));
+    assert_eq!(stack.get("k").await.status, 404);
+    assert_eq!(complete(&stack.proxy, "k", &id, &[(1, tag)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn conditions_hold_for_the_object_that_is_there() {
+    let stack = Stack::start().await;
+    stack.put("k", b"before").await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let tag = stored(&stack.proxy, "k", &id, 1, b"after").await;
+    let call = |name: &str, value: String| {
+        Call::new("POST", format!("/{BUCKET}/k?uploadId={id}"))
+            .header(name, value)
+            .body(list(&[(1, tag.clone())]))
+    };
+    for (name, value) in [("if-none-match", "*"), ("if-match", "\"0\"")] {
+        let answer = stack.proxy.send(call(name, value.to_owned())).await;
+        assert_eq!((answer.status, answer.code()), (412, "PreconditionFailed".to_owned()), "{name}");
+    }
+    assert_eq!(stack.get("k").await.body, b"before");
+    let answer = stack.proxy.send(call("if-match", format!("\"{}\"", md5_hex(b"before")))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(stack.get("k").await.body, b"after");
+}
+
+#[tokio::test]
+async fn parts_under_a_customers_key_need_it() {
+    let options = Options { listen: "tls_terminated_in_front: true", ..Options::default() };
+    let stack = Stack::with(options).await;
+    let (mine, other, none) = (customer([7; 32]), customer([8; 32]), vec![]);
+    let id = create(&stack.proxy, "k", &mine).await;
+    for (headers, status) in [(&other, 400), (&none, 400), (&mine, 200)] {
+        let answer = part(&stack.proxy, "k", &id, 1, b"secret bytes of a customer", headers).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let answer = part(&stack.proxy, "k", &id, 2, b"the rest", &mine).await;
+    let tag = answer.header("etag").unwrap().to_owned();
+    assert!(tag.ends_with("-1\""), "{tag}");
+    let done = complete(&stack.proxy, "k", &id, &[(2, tag.clone())]).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let get = |headers: &Headers| with(Call::new("GET", format!("/{BUCKET}/k")), headers);
+    assert_eq!(stack.proxy.send(get(&mine)).await.body, b"the rest");
+    assert_eq!(stack.proxy.send(get(&other)).await.status, 403);
+    assert_eq!(stack.proxy.send(get(&none)).await.status, 400);
+    // And a key where none was used.
+    let plain = create(&stack.proxy, "p", &none).await;
+    assert_eq!(part(&stack.proxy, "p", &plain, 1, b"x", &mine).await.status, 400);
+}
+
+#[tokio::test]
+async fn checksums_are_those_of_the_upload() {
+    let stack = Stack::start().await;
+    let chosen = vec![("x-amz-checksum-algorithm", "SHA256".to_owned())];
+    let id = create(&stack.proxy, "k", &chosen).await;
+    let other = vec![("x-amz-checksum-crc32", "AAAAAA==".to_owned())];
+    let answer = part(&stack.proxy, "k", &id, 1, b"", &other).await;
+    assert_eq!((answer.status, answer.code()), (400, "InvalidRequest".to_owned()));
+    let answer = part(&stack.proxy, "k", &id, 1, b"hello", &vec![]).await;
+    let sum = answer.header("x-amz-checksum-sha256").unwrap().to_owned();
+    let tag = answer.header("etag").unwrap();
+    let with_sum = |sum: &str| {
+        let part = format!(
+            "<Part><PartNumber>1</PartNumber><ETag>{tag}</ETag><ChecksumSHA256>{sum}</ChecksumSHA256></Part>"
+        );
+        Call::new("POST", format!("/{BUCKET}/k?uploadId={id}"))
+            .body(format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>"))
+    };
+    let wrong = STANDARD.encode([0; 32]);
+    assert_eq!(stack.proxy.send(with_sum(&wrong)).await.code(), "InvalidPart");
+    let done = stack.proxy.send(with_sum(&sum)).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    let shown = between(&done.text(), "ChecksumSHA256");
+    assert!(shown.ends_with("-1"), "{shown}");
+    let head = Call::new("HEAD", format!("/{BUCKET}/k")).header("x-amz-checksum-mode", "ENABLED");
+    assert_eq!(stack.proxy.send(head).await.header("x-amz-checksum-sha256"), Some(shown.as_str()));
+}
+
+#[tokio::test]
+async fn replicas_share_an_upload() {
+    let stack = Stack::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = Client { address: listener.local_addr().unwrap(), ..stack.proxy.clone() };
+    let keys = Arc::new(LocalKeys::open(stack.key_folder()).unwrap());
+    let _replica = serve(stack.services.config.clone(), keys, listener).await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let (a, b) = (random(1, MIN), random(2, 10));
+    let one = stored(&other, "k", &id, 1, &a).await;
+    let two = stored(&stack.proxy, "k", &id, 2, &b).await;
+    let parts = [(1, one), (2, two)];
+    let (first, second) =
+        tokio::join!(complete(&stack.proxy, "k", &id, &parts), complete(&other, "k", &id, &parts));
+    // Both asked for the same, so both are told the same.
+    for answer in [first, second] {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(between(&answer.text(), "ETag"), s3_etag(&[&a, &b]));
+    }
+    assert!(stack.get("k").await.body == [a, b].concat());
+}
