@@ -16,6 +16,8 @@ use support::{Answer, BUCKET, Call, Client, Options, Stack, md5_hex, random, ser
 const SYSTEM: &str = "s3cloak-system";
 const MIN: usize = 5 << 20;
 
+/// Bodies by part number.
+type Parts = Vec<(u32, Vec<u8>)>;
 type Headers = Vec<(&'static str, String)>;
 
 fn customer(key: [u8; 32]) -> Headers {
@@ -121,7 +123,7 @@ async fn parts_come_in_any_order_and_again() {
 #[tokio::test]
 async fn small_last_empty_and_last_numbered_parts() {
     let stack = Stack::start().await;
-    let cases: Vec<(&str, Vec<(u32, Vec<u8>)>)> = vec![
+    let cases: Vec<(&str, Parts)> = vec![
         ("single", vec![(5, b"hello".to_vec())]),
         ("none", vec![(1, vec![])]),
         ("emptylast", vec![(1, random(4, MIN)), (2, vec![])]),
