@@ -109,9 +109,16 @@ class TestAwsCli:
         assert got["ContentRange"] == "bytes 65530-65545/200000" and got["Metadata"] == {"a": "1"}
         assert (tmp_path / "part").read_bytes() == noise(200_000)[65530:65546]
 
-    def test_multipart_says_not_implemented(self, aws, bucket, prefix):
-        text = aws("s3api", "create-multipart-upload", "--bucket", bucket, "--key", f"{prefix}o", code=255)
-        assert "NotImplemented" in text
+    def test_files_over_the_multipart_threshold(self, aws, bucket, prefix, tmp_path, s3):
+        data = noise(20 << 20)
+        (tmp_path / "large").write_bytes(data)
+        aws("s3", "cp", tmp_path / "large", f"s3://{bucket}/{prefix}large")
+        head = s3.head_object(Bucket=bucket, Key=f"{prefix}large")
+        # Three parts of 8, 8 and 4 MiB, as S3 itself names such an object.
+        md5s = b"".join(hashlib.md5(data[at : at + (8 << 20)]).digest() for at in range(0, len(data), 8 << 20))
+        assert (head["ContentLength"], head["ETag"]) == (len(data), f'"{hashlib.md5(md5s).hexdigest()}-3"')
+        aws("s3", "cp", f"s3://{bucket}/{prefix}large", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == data
 
     def test_presigned_url(self, aws, bucket, prefix, s3, tmp_path):
         s3.put_object(Bucket=bucket, Key=f"{prefix}a b", Body=b"presigned")

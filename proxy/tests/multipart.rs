@@ -149,6 +149,41 @@ async fn small_last_empty_and_last_numbered_parts() {
 }
 
 #[tokio::test]
+async fn parts_are_listed_as_clients_sent_them() {
+    let stack = Stack::start().await;
+    let (big, small) = (random(21, MIN + 3), random(22, 10));
+    let id = create(&stack.proxy, "k", &vec![("x-amz-checksum-algorithm", "CRC32".to_owned())]).await;
+    let tag_small = stored(&stack.proxy, "k", &id, 9, &small).await;
+    stored(&stack.proxy, "k", &id, 2, &small).await;
+    let tag_big = stored(&stack.proxy, "k", &id, 2, &big).await;
+    let page = |more: &str| Call::new("GET", format!("/{BUCKET}/k?uploadId={id}{more}"));
+    let all = stack.proxy.send(page("")).await.text();
+    assert_eq!(all.matches("<Part>").count(), 2, "{all}");
+    assert!(all.find("<PartNumber>2<").unwrap() < all.find("<PartNumber>9<").unwrap());
+    for expected in
+        [format!("<Size>{}<", big.len()), "<Size>10<".to_owned(), "<ChecksumAlgorithm>CRC32<".to_owned()]
+    {
+        assert!(all.contains(&expected), "{expected} in {all}");
+    }
+    let tags = all.replace("&quot;", "\"");
+    assert!(tags.contains(&tag_big) && tags.contains(&tag_small), "{all}");
+    let first = stack.proxy.send(page("&max-parts=1")).await.text();
+    assert_eq!(
+        (between(&first, "IsTruncated"), between(&first, "NextPartNumberMarker")),
+        ("true".into(), "2".into())
+    );
+    let second = stack.proxy.send(page("&part-number-marker=2")).await.text();
+    assert_eq!(
+        (between(&second, "IsTruncated"), between(&second, "PartNumber")),
+        ("false".into(), "9".into())
+    );
+    let bad = stack.proxy.send(page("&max-parts=many")).await;
+    assert_eq!((bad.status, bad.code()), (400, "InvalidArgument".to_owned()));
+    let foreign = stack.proxy.send(Call::new("GET", format!("/{BUCKET}/other?uploadId={id}"))).await;
+    assert_eq!((foreign.status, foreign.code()), (404, "NoSuchUpload".to_owned()));
+}
+
+#[tokio::test]
 async fn opaque_tags_tell_nothing() {
     let options =
         Options { buckets: Some("  \"*\": { backend: default, etag: opaque }"), ..Options::default() };

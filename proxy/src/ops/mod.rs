@@ -128,6 +128,7 @@ pub async fn dispatch(
         Operation::CompleteMultipartUpload => {
             Box::pin(multipart::complete_multipart_upload(services, request, exchange)).await
         }
+        Operation::ListParts => Box::pin(multipart::list_parts(services, request)).await,
         Operation::AbortMultipartUpload => {
             Box::pin(multipart::abort_multipart_upload(services, request)).await
         }

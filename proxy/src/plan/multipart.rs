@@ -1,7 +1,7 @@
 //! Multipart uploads without I/O: which checksums an upload has, which attempt at each part an object is made of, and
 //! what its footer says (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use http::HeaderMap;
 use object_format::{ChecksumFact, ChecksumKind, EtagFact, PartEntry, SealedFacts};
@@ -121,6 +121,11 @@ impl PartRecord {
         self.backend_etag.is_none()
     }
 
+    /// Whether its bytes are those that would become the object.
+    fn stands(&self, current: &HashMap<u16, String>) -> bool {
+        self.backend_etag.as_ref().is_none_or(|own| current.get(&self.number) == Some(own))
+    }
+
     /// What the layout table says of it.
     pub fn entry(&self) -> PartEntry {
         PartEntry {
@@ -150,12 +155,8 @@ pub fn choose(
             "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
         ));
     }
-    let stands = |record: &PartRecord| match &record.backend_etag {
-        None => true,
-        Some(etag) => current.get(&record.number) == Some(etag),
-    };
     let mut candidates: HashMap<u16, Vec<&PartRecord>> = HashMap::new();
-    for record in records.iter().filter(|r| stands(r)) {
+    for record in records.iter().filter(|r| r.stands(current)) {
         candidates.entry(record.number).or_default().push(record);
     }
     let mut chosen = Vec::with_capacity(listed.len());
@@ -200,6 +201,18 @@ fn check_checksum(part: &ListedPart, record: &PartRecord, checksums: &Checksums)
         )));
     }
     Ok(())
+}
+
+/// The newest attempt at each number whose bytes stand, in order of the numbers.
+pub fn newest(records: Vec<PartRecord>, current: &HashMap<u16, String>) -> Vec<PartRecord> {
+    let mut latest = BTreeMap::<u16, PartRecord>::new();
+    for record in records.into_iter().filter(|record| record.stands(current)) {
+        match latest.get(&record.number) {
+            Some(other) if other.at_ms > record.at_ms => {}
+            _ => drop(latest.insert(record.number, record)),
+        }
+    }
+    latest.into_values().collect()
 }
 
 /// Plaintext bytes of the object.

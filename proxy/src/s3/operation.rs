@@ -63,7 +63,7 @@ const WHY_BOUND: &str =
 const WHY_DIRECTORY: &str = "directory buckets are not supported";
 const WHY_EXTENSION: &str = "this extension of S3 cannot work on encrypted objects";
 const WHY_IAM: &str = "identities are configured at the proxy; there is no IAM, STS or SNS here";
-const LATER_MULTIPART: &str = "listing parts and copying into them is not in this version yet";
+const LATER_MULTIPART: &str = "copying into a part is not in this version yet; upload its bytes";
 const LATER_COPY: &str =
     "server-side copies are not in this version yet; download and upload the object instead";
 const LATER_FORM: &str = "browser form uploads are not in this version yet; use PutObject or a presigned URL";
@@ -167,7 +167,7 @@ operations! {
     CompleteMultipartUpload: POST Object "uploadId" NONE => Handler, Write;
     AbortMultipartUpload: DELETE Object "uploadId" NONE => Handler, Write;
     ListParts: GET Object "uploadId" &["encoding-type", "max-parts", "part-number-marker"]
-        => NotYet(LATER_MULTIPART), Read;
+        => Handler, Read;
     ListMultipartUploads: GET Bucket "uploads" LISTING_UPLOADS => Handler, Read;
 
     // Listings and buckets

@@ -19,7 +19,7 @@ use crate::error::{Blame, Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
 use crate::ops::put::translate_conditions;
-use crate::ops::{Route, object_key};
+use crate::ops::{Route, keep_alive, object_key};
 use crate::plan::answer;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::multipart::{
@@ -70,36 +70,40 @@ pub async fn complete_multipart_upload(
     let customer = CustomerKeyHeaders::of(&request.headers)?;
     let listed = parse_complete(&body::collect(request, exchange, MAX_COMPLETE_BODY).await?)?;
     let this = Completion { services, request, target, at, listed, customer };
-    let loaded = services.uploads.load(&services.keyring, route.backend, &at).await;
-    let state = match loaded {
-        Ok(state) => state,
-        Err(error) if *error.code() == Code::NoSuchUpload => return this.again().await.map(Outcome::Reply),
-        Err(error) => return Err(error),
-    };
-    this.check_customer(&state)?;
-    let done = Box::pin(this.complete(&state)).await;
-    // Also after a failure: the backend may have made the object although its answer was lost.
-    services.info.forget(target.bucket, target.key, None);
-    let made = match done {
-        Ok(made) => made,
-        Err(error) => this.stands_all_the_same(&state, error).await?,
-    };
-    if let Err(error) = services.uploads.remove(route.backend, &at).await {
-        tracing::warn!(%error, "the state of a completed upload is left behind");
-    }
-    let etag = match made.facts.etag {
-        EtagFact::Multipart { md5, parts } if state.md5() => format!("{}-{parts}", hex::encode(md5)),
-        _ => etag::opaque(&made.backend_etag),
-    };
-    let mut headers = made.headers;
-    sse_headers(state.envelope(), this.customer.as_ref(), &mut headers);
-    Ok(Outcome::Reply(this.reply(headers, &etag, made.facts.checksum.as_ref(), made.parts)))
+    keep_alive::answer(request, exchange, HeaderMap::new(), Box::pin(this.answer())).await
 }
 
 impl Completion<'_> {
+    async fn answer(&self) -> Result<Reply> {
+        let (services, target) = (self.services, &self.target);
+        let state = match services.uploads.load(&services.keyring, target.backend, &self.at).await {
+            Ok(state) => state,
+            Err(error) if *error.code() == Code::NoSuchUpload => return self.again().await,
+            Err(error) => return Err(error),
+        };
+        self.check_customer(&state)?;
+        let done = Box::pin(self.complete(&state)).await;
+        // Also after a failure: the backend may have made the object although its answer was lost.
+        services.info.forget(target.bucket, target.key, None);
+        let made = match done {
+            Ok(made) => made,
+            Err(error) => self.stands_all_the_same(&state, error).await?,
+        };
+        if let Err(error) = services.uploads.remove(target.backend, &self.at).await {
+            tracing::warn!(%error, "the state of a completed upload is left behind");
+        }
+        let etag = match made.facts.etag {
+            EtagFact::Multipart { md5, parts } if state.md5() => format!("{}-{parts}", hex::encode(md5)),
+            _ => etag::opaque(&made.backend_etag),
+        };
+        let mut headers = made.headers;
+        sse_headers(state.envelope(), self.customer.as_ref(), &mut headers);
+        Ok(self.reply(headers, &etag, made.facts.checksum.as_ref(), made.parts))
+    }
+
     async fn complete(&self, state: &UploadState) -> Result<Made> {
         let records = state.records().await?;
-        let current = self.backend_parts().await?;
+        let current = backend_parts(&self.target, self.at.id).await?;
         let chosen = choose(&self.listed, &records, &current, state.checksums())?;
         let facts = facts(&chosen, state.checksums())?;
         if let Some(fact) = &facts.checksum {
@@ -143,30 +147,6 @@ impl Completion<'_> {
         }
         parts.push((number, info::backend_etag(&response.headers)?));
         Ok(parts)
-    }
-
-    /// The parts that the backend has now.
-    async fn backend_parts(&self) -> Result<HashMap<u16, String>> {
-        let mut all = HashMap::new();
-        let mut marker: Option<String> = None;
-        loop {
-            let mut out = self.target.outgoing(Method::GET).param("uploadId", self.at.id);
-            if let Some(marker) = &marker {
-                out = out.param("part-number-marker", marker.as_str());
-            }
-            let response = self.target.backend.call(self.target.caller, out, Bytes::new()).await?;
-            if response.status != StatusCode::OK {
-                return Err(error_from(response, &self.target.names()).await);
-            }
-            let page = parse_backend_parts(&response.body.collect(MAX_ANSWER).await?)?;
-            let before = all.len();
-            all.extend(page.etags);
-            match page.next {
-                Some(next) if all.len() > before => marker = Some(next),
-                Some(_) => return Err(info::unexpected("a list of parts that goes in circles")),
-                None => return Ok(all),
-            }
-        }
     }
 
     /// A 200 may hold an error: it was sent before the backend knew.
@@ -267,5 +247,29 @@ impl Completion<'_> {
             checksum,
         });
         Reply::xml(Head { status: StatusCode::OK, headers }, document)
+    }
+}
+
+/// The parts that the backend has now.
+pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<HashMap<u16, String>> {
+    let mut all = HashMap::new();
+    let mut marker: Option<String> = None;
+    loop {
+        let mut out = target.outgoing(Method::GET).param("uploadId", upload);
+        if let Some(marker) = &marker {
+            out = out.param("part-number-marker", marker.as_str());
+        }
+        let response = target.backend.call(target.caller, out, Bytes::new()).await?;
+        if response.status != StatusCode::OK {
+            return Err(error_from(response, &target.names()).await);
+        }
+        let page = parse_backend_parts(&response.body.collect(MAX_ANSWER).await?)?;
+        let before = all.len();
+        all.extend(page.etags);
+        match page.next {
+            Some(next) if all.len() > before => marker = Some(next),
+            Some(_) => return Err(info::unexpected("a list of parts that goes in circles")),
+            None => return Ok(all),
+        }
     }
 }

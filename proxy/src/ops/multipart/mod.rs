@@ -5,11 +5,13 @@ mod abort;
 mod complete;
 mod create;
 mod last;
+mod list_parts;
 mod part;
 
 pub use abort::abort_multipart_upload;
 pub use complete::complete_multipart_upload;
 pub use create::create_multipart_upload;
+pub use list_parts::list_parts;
 pub use part::upload_part;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -82,6 +82,18 @@ fn the_newest_attempt_that_stands_is_taken() {
 }
 
 #[test]
+fn lists_show_the_newest_attempt_that_stands() {
+    let held = record(2, b"held", 5, 1, &CRC);
+    let later = record(2, b"later", MIN_PART, 2, &CRC);
+    let replaced = record(1, b"replaced", MIN_PART, 9, &CRC);
+    let stands = record(1, b"stands", MIN_PART, 3, &CRC);
+    let current = standing(&[stands.clone(), later.clone()]);
+    let records = vec![later.clone(), replaced, held.clone(), stands.clone()];
+    assert_eq!(newest(records, &current), [stands, later.clone()]);
+    assert_eq!(newest(vec![later, held.clone()], &HashMap::new()), [held]);
+}
+
+#[test]
 fn wrong_lists_are_refused_by_name() {
     let big = record(1, b"a", MIN_PART, 1, &CRC);
     let small = record(2, b"b", MIN_PART - 1, 1, &CRC);
@@ -100,6 +112,9 @@ fn wrong_lists_are_refused_by_name() {
     let wrong =
         ListedPart { checksums: vec![(ChecksumAlgorithm::Crc64Nvme, "AAAAAAAAAAA=".into())], ..listed(&big) };
     assert_eq!(code(&[wrong], &CRC), Code::InvalidPart);
+    let other = ListedPart { checksums: vec![(ChecksumAlgorithm::Crc32, "AAAAAA==".into())], ..listed(&big) };
+    assert!(choose(std::slice::from_ref(&other), &records, &current, &CRC).is_ok());
+    assert_eq!(code(&[other], &Checksums { explicit: true, ..CRC }), Code::InvalidPart);
     let composite = Checksums { algorithm: ChecksumAlgorithm::Sha256, composite: true, explicit: true };
     assert_eq!(code(&[listed(&big)], &composite), Code::InvalidRequest);
 }
