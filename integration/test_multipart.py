@@ -1,0 +1,154 @@
+"""Multipart uploads by the clients that make them, each above its own threshold; what S3 would show, and what the
+storage holds."""
+
+import hashlib
+import io
+
+import boto3.s3.transfer
+import minio
+import pytest
+from botocore.exceptions import ClientError
+
+from harness.data import noise, shares_a_run
+from harness.process import clean_env, tool
+from test_clients import run
+
+MIB = 1 << 20
+
+
+def s3_etag(data: bytes, part: int) -> str:
+    """What S3 names an object that came in parts of one size."""
+    md5s = [hashlib.md5(data[at : at + part]).digest() for at in range(0, len(data), part)]
+    return f'"{hashlib.md5(b"".join(md5s)).hexdigest()}-{len(md5s)}"'
+
+
+def upload(s3, bucket, key, bodies: dict[int, bytes], **create) -> dict:
+    """Uploads parts in falling order of their numbers and completes them."""
+    made = s3.create_multipart_upload(Bucket=bucket, Key=key, **create)
+    tags = {}
+    for number, body in sorted(bodies.items(), reverse=True):
+        part = s3.upload_part(Bucket=bucket, Key=key, UploadId=made["UploadId"], PartNumber=number, Body=body)
+        tags[number] = part["ETag"]
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(tags.items())]
+    return s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=made["UploadId"], MultipartUpload={"Parts": parts})
+
+
+def test_managed_transfer_there_and_back(s3, raw, bucket, prefix):
+    data, key = noise(21 * MIB + 7), f"{prefix}managed"
+    config = boto3.s3.transfer.TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)
+    s3.upload_fileobj(io.BytesIO(data), bucket, key, ExtraArgs={"Metadata": {"a": "1"}}, Config=config)
+    head = s3.head_object(Bucket=bucket, Key=key)
+    assert (head["ContentLength"], head["ETag"], head["Metadata"]) == (len(data), s3_etag(data, 5 * MIB), {"a": "1"})
+    back = io.BytesIO()
+    s3.download_fileobj(bucket, key, back, Config=config)
+    assert back.getvalue() == data
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"][0]
+    assert (listed["Size"], listed["ETag"]) == (len(data), head["ETag"])
+    stored = raw.get_object(Bucket=bucket, Key=key)["Body"].read()
+    assert not shares_a_run(stored[: 2 * MIB], data[: 200_000])
+    at = 5 * MIB
+    part = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={at - 3}-{at + 3}")["Body"].read()
+    assert part == data[at - 3 : at + 4]
+    second = s3.get_object(Bucket=bucket, Key=key, PartNumber=2)
+    assert (second["PartsCount"], second["Body"].read()) == (5, data[at : 2 * at])
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [{1: 5 * MIB, 2: 5 * MIB + 1, 3: 1}, {2: 6 * MIB + 123, 7: 5 * MIB}, {4: 12}, {1: 0}, {9_999: 5 * MIB, 10_000: 6 * MIB}],
+    ids=str,
+)
+def test_layouts(s3, bucket, prefix, bodies):
+    parts = {number: noise(size, number) for number, size in bodies.items()}
+    done = upload(s3, bucket, f"{prefix}k", parts, ContentType="text/x")
+    whole = b"".join(parts[number] for number in sorted(parts))
+    md5s = b"".join(hashlib.md5(parts[number]).digest() for number in sorted(parts))
+    assert done["ETag"] == f'"{hashlib.md5(md5s).hexdigest()}-{len(parts)}"'
+    got = s3.get_object(Bucket=bucket, Key=f"{prefix}k")
+    assert (got["Body"].read(), got["ETag"], got["ContentType"]) == (whole, done["ETag"], "text/x")
+
+
+def test_list_abort_and_wrong_lists(s3, bucket, prefix):
+    key = f"{prefix}k"
+    made = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    named = {"Bucket": bucket, "Key": key, "UploadId": made}
+    tags = [s3.upload_part(**named, PartNumber=n, Body=noise(100 * n, n))["ETag"] for n in (1, 2)]
+    listed = s3.list_parts(**named)["Parts"]
+    assert [(p["PartNumber"], p["Size"], p["ETag"]) for p in listed] == [(1, 100, tags[0]), (2, 200, tags[1])]
+    assert made in [u["UploadId"] for u in s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix)["Uploads"]]
+
+    def refused(parts):
+        with pytest.raises(ClientError) as error:
+            s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
+        return error.value.response["Error"]["Code"]
+
+    one, two = ({"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1))
+    assert refused([one, two]) == "EntityTooSmall"
+    assert refused([two, one]) == "InvalidPartOrder"
+    assert refused([{**one, "ETag": tags[1]}]) == "InvalidPart"
+    s3.abort_multipart_upload(**named)
+    assert refused([one]) == "NoSuchUpload"
+    with pytest.raises(ClientError) as error:
+        s3.list_parts(**named)
+    assert error.value.response["Error"]["Code"] == "NoSuchUpload"
+
+
+def test_rclone(stack, bucket, prefix, tmp_path):
+    (tmp_path / "rclone.conf").write_text(
+        "[there]\ntype = s3\nprovider = Other\nenv_auth = false\nregion = us-east-1\nchunk_size = 5Mi\nupload_cutoff = 5Mi\n"
+        f"access_key_id = {stack.keys.access}\nsecret_access_key = {stack.keys.secret}\nendpoint = {stack.endpoint}\n"
+    )
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, size in (("exact", 10 * MIB), ("odd", 12 * MIB + 1)):
+        (source / name).write_bytes(noise(size, name))
+    there = f"there:{bucket}/{prefix}"
+
+    def rclone(*arguments):
+        return run([tool("rclone"), "--config", tmp_path / "rclone.conf", "--retries", "1", "-v", "--stats", "0", *arguments], tmp_path)
+
+    rclone("copy", source, there)
+    rclone("check", source, there)
+    rclone("check", "--download", source, there)
+    assert "Copied" not in rclone("copy", source, there)
+
+
+def test_s3cmd(stack, bucket, prefix, tmp_path):
+    (tmp_path / "s3cfg").write_text("[default]\n")
+    host, source = stack.endpoint.removeprefix("http://"), tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(noise(11 * MIB + 3))
+
+    def s3cmd(*arguments):
+        base = [
+            tool("s3cmd"), "-c", tmp_path / "s3cfg", "--access_key", stack.keys.access, "--secret_key", stack.keys.secret, "--host", host,
+            "--host-bucket", host, "--no-ssl", "--region", "us-east-1", "--no-progress", "--multipart-chunk-size-mb", "5",
+        ]
+        return run([*base, *arguments], tmp_path)
+
+    s3cmd("sync", f"{source}/", f"s3://{bucket}/{prefix}")
+    assert "upload" not in s3cmd("sync", f"{source}/", f"s3://{bucket}/{prefix}")
+    s3cmd("get", f"s3://{bucket}/{prefix}large", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == (source / "large").read_bytes()
+
+
+def test_s5cmd(stack, bucket, prefix, tmp_path):
+    env = clean_env(AWS_ACCESS_KEY_ID=stack.keys.access, AWS_SECRET_ACCESS_KEY=stack.keys.secret, AWS_REGION="us-east-1")
+    (tmp_path / "large").write_bytes(noise(16 * MIB + 5))
+
+    def s5cmd(*arguments):
+        return run([tool("s5cmd"), "-r", "0", "--endpoint-url", stack.endpoint, *arguments], tmp_path, env)
+
+    s5cmd("cp", "--part-size", "5", tmp_path / "large", f"s3://{bucket}/{prefix}large")
+    s5cmd("cp", "--part-size", "5", f"s3://{bucket}/{prefix}large", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
+
+
+def test_minio_py(stack, bucket, prefix):
+    client = minio.Minio(
+        stack.endpoint.removeprefix("http://"), access_key=stack.keys.access, secret_key=stack.keys.secret, secure=False
+    )
+    data = noise(13 * MIB)
+    put = client.put_object(bucket, f"{prefix}large", io.BytesIO(data), len(data), part_size=5 * MIB)
+    assert f'"{put.etag}"' == s3_etag(data, 5 * MIB)
+    assert client.get_object(bucket, f"{prefix}large").read() == data
