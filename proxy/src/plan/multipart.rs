@@ -186,6 +186,10 @@ pub fn choose(
 
 fn check_checksum(part: &ListedPart, record: &PartRecord, checksums: &Checksums) -> Result<()> {
     for (algorithm, value) in &part.checksums {
+        if !checksums.explicit && *algorithm != checksums.algorithm {
+            // UploadPart verified it; only the one that stands in for none is kept.
+            continue;
+        }
         let wrong =
             *algorithm != checksums.algorithm || *value != ChecksumAlgorithm::format_value(&record.checksum);
         if wrong {
