@@ -29,7 +29,14 @@ impl Inner {
             return Err(Refusal::Key(KeyError::NotFound));
         }
         let (this, key, bucket) = (Arc::clone(self), wanted.clone(), bucket.to_owned());
-        self.opening.join(wanted, self.deadline, || async move { this.decrypt(key, &bucket).await }).await
+        let fetch = async move {
+            // Who looked before the last flight landed, and came here after, finds its key.
+            match this.cache.get(&key).await {
+                Some(open) => Ok(open),
+                None => this.decrypt(key, &bucket).await,
+            }
+        };
+        self.opening.join(wanted, self.deadline, || fetch).await
     }
 
     /// The bucket key that new objects of a bucket are sealed under.
@@ -82,7 +89,7 @@ impl Inner {
         }
     }
 
-    async fn make_writer(self: &Arc<Self>, id: WriterId) -> Found {
+    pub(super) async fn make_writer(self: &Arc<Self>, id: WriterId) -> Found {
         let this = Arc::clone(self);
         self.making.join(id.clone(), self.deadline, || async move { this.new_writer(id).await }).await
     }
@@ -93,6 +100,12 @@ impl Inner {
     }
 
     async fn new_writer(self: Arc<Self>, id: WriterId) -> Found {
+        // As above: a flight may have landed since the caller looked.
+        let landed =
+            self.writers.lock().get(&id).filter(|w| Instant::now() < w.refresh).map(|w| w.open.clone());
+        if let Some(open) = landed {
+            return Ok(open);
+        }
         let context = Scope::Bucket { binding: &id.1 }.to_context();
         let (open, kept) = self.generate(&id.0, context).await?;
         if kept {

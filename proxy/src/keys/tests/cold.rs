@@ -29,6 +29,21 @@ async fn a_thousand_requests_on_a_cold_key_are_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_just_after_a_flight_has_landed_begins_no_other() {
+    let (fake, keyring) = keyring();
+    let open = keyring.for_write(&key("other"), PHOTOS).await.unwrap();
+    let before = fake.calls();
+    // As if it had looked into memory before that key was there.
+    let late = keyring.inner.make_writer((key("other"), "photos".to_owned())).await;
+    assert_eq!(late.ok().expect("a key").sealed, open.sealed);
+    read(&keyring, &header(&open)).await.unwrap();
+    assert_eq!(fake.calls(), before);
+    sleep(POLICY.rotate * 2).await;
+    let rotated = keyring.inner.make_writer((key("other"), "photos".to_owned())).await;
+    assert_ne!(rotated.ok().expect("a key").sealed, open.sealed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_do_not_grow_with_objects() {
     let (fake, keyring) = keyring();
     let mut header_of = None;
