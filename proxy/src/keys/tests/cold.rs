@@ -35,12 +35,12 @@ async fn who_comes_just_after_a_flight_has_landed_begins_no_other() {
     let before = fake.calls();
     // As if it had looked into memory before that key was there.
     let late = keyring.inner.make_writer((key("other"), "photos".to_owned())).await;
-    assert_eq!(late.ok().expect("a key").sealed, open.sealed);
+    assert_eq!(late.expect("a key").sealed, open.sealed);
     read(&keyring, &header(&open)).await.unwrap();
     assert_eq!(fake.calls(), before);
     sleep(POLICY.rotate * 2).await;
     let rotated = keyring.inner.make_writer((key("other"), "photos".to_owned())).await;
-    assert_ne!(rotated.ok().expect("a key").sealed, open.sealed);
+    assert_ne!(rotated.expect("a key").sealed, open.sealed);
 }
 
 #[tokio::test(start_paused = true)]
