@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
+use http::{HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::digest::Md5Digest;
@@ -40,6 +41,13 @@ pub struct BodyFacts {
 }
 
 impl BodyFacts {
+    /// The client's checksum, or the one that stands in for none, as answers show it.
+    pub fn checksum_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (algorithm, value) = self.checksum.as_ref()?;
+        let value = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value)).ok()?;
+        Some((algorithm.header_name(), value))
+    }
+
     /// The checksum under `algorithm`, if it was learned.
     pub fn checksum_of(&self, algorithm: ChecksumAlgorithm) -> Option<&[u8]> {
         match &self.checksum {

@@ -12,5 +12,5 @@ pub use budget::{BufferBudget, BufferRoom};
 pub use digest::content_md5;
 pub use download::{Download, Window, open, relay};
 pub use incoming::{BodyFacts, Incoming, Learn, collect, declared_length, required_length};
-pub use sealing::{ENVELOPE_HEADER, ObjectSealing, PartSealing};
+pub use sealing::{ObjectSealing, PartSealing, carry_envelope};
 pub use upload::{BodySealer, Sealing, Stored, store};

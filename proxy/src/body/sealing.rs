@@ -3,8 +3,8 @@
 
 use http::{HeaderName, HeaderValue};
 use object_format::{
-    Attempt, ChecksumFact, ChecksumKind, EnvelopeHeader, EtagFact, KeyRef, ObjectName, ObjectSecrets,
-    PartAttempt, PartSealer, SealError, SealedFacts, Sealer,
+    Attempt, ChecksumFact, ChecksumKind, Envelope, EnvelopeHeader, EtagFact, KeyRef, ObjectName,
+    ObjectSecrets, PartAttempt, PartSealer, SealError, SealedFacts, Sealer,
 };
 
 use super::incoming::{BodyFacts, Learn};
@@ -16,7 +16,15 @@ use crate::keys::random::SystemRandom;
 use crate::s3::checksum::ChecksumAlgorithm;
 
 /// Header that carries an envelope.
-pub const ENVELOPE_HEADER: HeaderName = HeaderName::from_static("x-amz-meta-s3cloak");
+const ENVELOPE_HEADER: HeaderName = HeaderName::from_static("x-amz-meta-s3cloak");
+
+/// Lets an envelope travel with a backend request.
+pub fn carry_envelope(envelope: &Envelope, out: &mut Outgoing) -> Result<()> {
+    let value = HeaderValue::from_str(&envelope.to_value())
+        .map_err(|_| Error::internal("an envelope is not a header value"))?;
+    out.headers.insert(ENVELOPE_HEADER, value);
+    Ok(())
+}
 
 /// How one object is to be sealed.
 pub struct ObjectSealing<'a> {
@@ -51,9 +59,7 @@ impl Sealing for ObjectSealing<'_> {
         let envelope = attempt
             .envelope(self.header.clone(), self.key, &self.name, &mut SystemRandom)
             .map_err(|e| Error::internal(format!("sealing an envelope: {e}")))?;
-        let value = HeaderValue::from_str(&envelope.to_value())
-            .map_err(|_| Error::internal("an envelope is not a header value"))?;
-        out.headers.insert(ENVELOPE_HEADER, value);
+        carry_envelope(&envelope, out)?;
         let sealed_len = attempt.sealed_len();
         Ok(ObjectSealer(attempt.into_sealer(), sealed_len, self.etag))
     }

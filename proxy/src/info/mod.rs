@@ -8,7 +8,7 @@ mod standing;
 mod tail;
 
 pub use cache::InfoCache;
-pub use open::{Opens, open_envelope};
+pub use open::{Opens, open_envelope, open_with_own_key};
 pub use read::{Found, Need, Target, lookup, read};
 pub use standing::{Standing, standing};
 pub(crate) use tail::{backend_etag, changed, content_length, content_range, pin, unexpected};
@@ -158,13 +158,19 @@ fn chunks_around(sizes: impl IntoIterator<Item = u64>, plain: &Range<u64>) -> Ra
 
 /// The ETag that clients see of a sealed object, unquoted.
 fn shown_etag(policy: EtagPolicy, fact: Option<&EtagFact>, plain_size: u64, backend_etag: &str) -> String {
-    match (policy, fact) {
-        (EtagPolicy::Md5, Some(EtagFact::Md5(md5))) => hex::encode(md5),
-        (EtagPolicy::Md5, Some(EtagFact::Multipart { md5, parts })) => {
-            format!("{}-{parts}", hex::encode(md5))
-        }
+    match fact {
+        Some(fact) => sealed_etag(policy, fact, backend_etag),
         // No trailer and no bytes: an empty single PUT.
-        (EtagPolicy::Md5, None) if plain_size == 0 => EMPTY_MD5.to_owned(),
+        None if policy == EtagPolicy::Md5 && plain_size == 0 => EMPTY_MD5.to_owned(),
+        None => etag::opaque(backend_etag),
+    }
+}
+
+/// The same of one whose footer says `fact`.
+pub(crate) fn sealed_etag(policy: EtagPolicy, fact: &EtagFact, backend_etag: &str) -> String {
+    match (policy, fact) {
+        (EtagPolicy::Md5, EtagFact::Md5(md5)) => hex::encode(md5),
+        (EtagPolicy::Md5, EtagFact::Multipart { md5, parts }) => format!("{}-{parts}", hex::encode(md5)),
         _ => etag::opaque(backend_etag),
     }
 }

@@ -58,15 +58,21 @@ pub async fn open_envelope(
             .open(customer.key_ref(), &name)
             .map_err(|_| customer::wrong_key(services.config.compat.ssec_wrong_key_status))?,
         (_, Some(_)) => return Err(customer::not_applicable()),
-        (_, None) => {
-            let key =
-                services.keyring.for_read(envelope.header(), target.binding(), target.key.as_bytes()).await?;
-            envelope
-                .open(KeyRef::Bucket(key.key()), &name)
-                .map_err(|e| Error::tampered(format!("envelope: {e}")))?
-        }
+        (_, None) => open_with_own_key(services, target, &envelope).await?,
     };
     Ok(Some((envelope, secrets)))
+}
+
+/// Opens an envelope with the deployment's key that it names.
+pub async fn open_with_own_key(
+    services: &Services,
+    target: &Target<'_>,
+    envelope: &Envelope,
+) -> Result<ObjectSecrets> {
+    let key = services.keyring.for_read(envelope.header(), target.binding(), target.key.as_bytes()).await?;
+    envelope
+        .open(KeyRef::Bucket(key.key()), &target.object_name())
+        .map_err(|e| Error::tampered(format!("envelope: {e}")))
 }
 
 /// What listings and conditions may know of an object under a customer's key: its size follows from its length, its ETag

@@ -1,6 +1,6 @@
 //! PutObject: plan, key, seal, store, answer (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
 
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::ETAG;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_format::Kind;
 
@@ -15,7 +15,6 @@ use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
 use crate::plan::answer;
 use crate::plan::write;
-use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::condition::{Current, WriteConditions};
 use crate::s3::{S3Request, etag};
 use crate::services::Services;
@@ -36,8 +35,6 @@ pub async fn put_object(
 
     let mut out = target.outgoing(Method::PUT);
     out.headers = write::backend_headers(&request.headers);
-    // S3's own default. Without it some backends would guess from the ciphertext.
-    out.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
     translate_conditions(services, &target, &request.headers, &mut out.headers).await?;
     let key = WriteKey::of(services, request, &target, sse).await?;
     let etag = key.etag_policy(route.rule);
@@ -143,10 +140,8 @@ fn shown_etag(policy: EtagPolicy, facts: &BodyFacts, backend_etag: &str) -> Stri
 
 /// The checksum that the client sent, or the CRC64NVME that stands in for one, as S3 answers.
 fn checksum_header(facts: &BodyFacts, out: &mut HeaderMap) {
-    if let Some((algorithm, value)) = &facts.checksum
-        && let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value))
-    {
-        out.insert(algorithm.header_name(), value);
+    if let Some((name, value)) = facts.checksum_header() {
+        out.insert(name, value);
         out.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
     }
 }

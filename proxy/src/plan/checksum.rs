@@ -30,14 +30,18 @@ impl ShownChecksum {
             let value = ChecksumAlgorithm::format_value(&[0; 8]);
             return Some(Self { algorithm, value, kind: "FULL_OBJECT", parts: None });
         }
-        let fact = end.facts()?.checksum.as_ref()?;
-        let parts = end.parts_count().filter(|_| fact.kind == ChecksumKind::Composite);
-        Some(Self { parts, ..Self::of(fact, &fact.value)? })
+        Self::of_fact(end.facts()?.checksum.as_ref()?, end.parts_count())
     }
 
     /// That of one part of an object, where one was sealed.
     pub fn of_part(info: &Info, part: &PartEntry) -> Option<Self> {
         Self::of(info.end().facts()?.checksum.as_ref()?, part.checksum.as_ref()?)
+    }
+
+    /// That of an object of `parts` parts of which a footer says `fact`.
+    pub fn of_fact(fact: &ChecksumFact, parts: Option<u16>) -> Option<Self> {
+        let parts = parts.filter(|_| fact.kind == ChecksumKind::Composite);
+        Some(Self { parts, ..Self::of(fact, &fact.value)? })
     }
 
     fn of(object: &ChecksumFact, value: &[u8]) -> Option<Self> {
@@ -52,13 +56,17 @@ impl ShownChecksum {
         })
     }
 
-    /// As headers of an answer. There a composite checksum has the number of its parts behind it.
-    pub fn headers(&self, out: &mut HeaderMap) {
-        let value = match self.parts {
+    /// As it is written: a composite checksum has the number of its parts behind it.
+    pub fn text(&self) -> String {
+        match self.parts {
             Some(parts) => format!("{}-{parts}", self.value),
             None => self.value.clone(),
-        };
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        }
+    }
+
+    /// As headers of an answer.
+    pub fn headers(&self, out: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::from_str(&self.text()) {
             out.insert(self.algorithm.header_name(), value);
             out.insert("x-amz-checksum-type", HeaderValue::from_static(self.kind));
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use http::HeaderMap;
 use object_format::{ChecksumFact, ChecksumKind, EtagFact, PartEntry, SealedFacts};
 
+use super::checksum::ShownChecksum;
 use crate::error::{Code, Error, Result};
 use crate::s3::checksum::{ChecksumAlgorithm, Hasher};
 use crate::s3::xml::ListedPart;
@@ -258,15 +259,6 @@ pub fn facts(chosen: &[PartRecord], checksums: &Checksums) -> Result<SealedFacts
     })
 }
 
-/// The checksum of an object as headers and XML show it: a composite one says of how many parts.
-pub fn checksum_text(fact: &ChecksumFact, parts: usize) -> String {
-    let text = ChecksumAlgorithm::format_value(&fact.value);
-    match fact.kind {
-        ChecksumKind::Composite => format!("{text}-{parts}"),
-        ChecksumKind::FullObject => text,
-    }
-}
-
 /// Holds the promises of a CompleteMultipartUpload request about the whole object against what its parts came to:
 /// `x-amz-mp-object-size`, `x-amz-checksum-*`, `x-amz-checksum-type`.
 ///
@@ -276,8 +268,7 @@ pub fn check_promises(
     headers: &HeaderMap,
     checksums: &Checksums,
     size: u64,
-    fact: &ChecksumFact,
-    parts: usize,
+    computed: &ShownChecksum,
 ) -> Result<()> {
     let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
     if let Some(promised) = text("x-amz-mp-object-size") {
@@ -307,9 +298,8 @@ pub fn check_promises(
             checksums.check_part(Some(algorithm))?;
             continue;
         }
-        let shown = checksum_text(fact, parts);
         // SDKs send a composite checksum with and without the number of parts.
-        if promised != shown && promised != ChecksumAlgorithm::format_value(&fact.value) {
+        if promised != computed.text() && promised != computed.value {
             return Err(Error::client(
                 Code::BadDigest,
                 format!("The {} you specified did not match the calculated checksum.", algorithm.name()),

@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use object_format::Mode;
+use object_format::{BucketKeyFlag, EnvelopeHeader, Mode};
 
 use super::customer::{self, CustomerKeyHeaders};
 use crate::config::{BucketRule, SseMode};
@@ -182,6 +182,13 @@ fn deployments(headers: &HeaderMap, default: &BucketDefault) -> Result<Deploymen
             }
         }
     })
+}
+
+/// [`response_headers`] as the envelope of what was sealed tells.
+pub fn sealed_headers(sealed: &EnvelopeHeader, out: &mut HeaderMap) {
+    let key_id = sealed.key_spelling.as_deref().unwrap_or(&sealed.key_name);
+    let shows = sealed.mode == Mode::SseKms && sealed.bucket_key == BucketKeyFlag::SharedShown;
+    response_headers(sealed.mode, Some(key_id), shows, out);
 }
 
 /// The SSE headers that every answer about a sealed object carries.

@@ -1,8 +1,8 @@
 //! PutObject: what goes to the backend and what is refused before any body byte is read
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
 
-use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use object_format::length::sealed_len;
 
 use crate::config::BackendLimits;
@@ -16,7 +16,7 @@ const ENVELOPE_ROOM: usize = 7 + 640;
 /// Largest single PUT of S3, in plaintext bytes: 5 GiB.
 const PUT_LIMIT: u64 = 5 * 1024 * 1024 * 1024;
 
-/// Headers of the backend request: the allowlisted ones of the client.
+/// Headers of the backend request that makes an object: the allowlisted ones of the client.
 pub fn backend_headers(request: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::new();
     for (name, value) in request {
@@ -29,6 +29,8 @@ pub fn backend_headers(request: &HeaderMap) -> HeaderMap {
     if let Some(coding) = headers::content_encoding(request) {
         out.insert(CONTENT_ENCODING, coding);
     }
+    // S3's own default. Without it some backends would guess from the ciphertext.
+    out.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
     out
 }
 

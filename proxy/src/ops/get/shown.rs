@@ -2,7 +2,7 @@
 
 use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, RANGE};
 use http::{HeaderMap, HeaderValue};
-use object_format::{BucketKeyFlag, Envelope, Mode};
+use object_format::Envelope;
 
 use crate::error::{Code, Error, Result};
 use crate::exchange::Head;
@@ -48,7 +48,8 @@ pub(super) fn answer_head(
         out.insert("x-amz-mp-parts-count", HeaderValue::from(count));
     }
     if let Some(envelope) = envelope {
-        encryption(target, envelope, &mut out);
+        sse::sealed_headers(envelope.header(), &mut out);
+        target.show_customer_key(&mut out);
     }
     let asks = request
         .headers
@@ -68,13 +69,4 @@ pub(super) fn answer_head(
         }
     }
     Ok(Head { status: bytes.status(), headers: out })
-}
-
-/// How a sealed object is encrypted.
-fn encryption(target: &Target<'_>, envelope: &Envelope, out: &mut HeaderMap) {
-    let header = envelope.header();
-    let key_id = header.key_spelling.as_deref().unwrap_or(&header.key_name);
-    let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
-    sse::response_headers(header.mode, Some(key_id), shows, out);
-    target.show_customer_key(out);
 }

@@ -7,26 +7,23 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use object_format::{
-    ChecksumFact, ChecksumKind, EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_tag,
-};
+use object_format::{EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_tag};
 
 use super::{sse_headers, upload};
 use crate::auth::Verified;
 use crate::backend::{Body, Response, error_from};
 use crate::body;
+use crate::config::EtagPolicy;
 use crate::error::{Blame, Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
 use crate::ops::put::translate_conditions;
 use crate::ops::{Route, keep_alive, object_key};
 use crate::plan::answer;
+use crate::plan::checksum::ShownChecksum;
 use crate::plan::customer::{self, CustomerKeyHeaders};
-use crate::plan::multipart::{
-    PartRecord, check_promises, checksum_text, choose, facts, plain_size, trailer_number,
-};
+use crate::plan::multipart::{PartRecord, check_promises, choose, facts, plain_size, trailer_number};
 use crate::s3::S3Request;
-use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::etag;
 use crate::s3::xml::{
     Completed, ListedPart, MAX_COMPLETE_BODY, first_text, parse_backend_parts, parse_complete,
@@ -52,8 +49,8 @@ pub(super) struct Completion<'a> {
 /// The object that an upload became.
 struct Made {
     headers: HeaderMap,
-    facts: SealedFacts,
-    parts: usize,
+    etag: EtagFact,
+    checksum: Option<ShownChecksum>,
     backend_etag: String,
 }
 
@@ -92,13 +89,11 @@ impl Completion<'_> {
         if let Err(error) = services.uploads.remove(target.backend, &self.at).await {
             tracing::warn!(%error, "the state of a completed upload is left behind");
         }
-        let etag = match made.facts.etag {
-            EtagFact::Multipart { md5, parts } if state.md5() => format!("{}-{parts}", hex::encode(md5)),
-            _ => etag::opaque(&made.backend_etag),
-        };
+        let policy = if state.md5() { EtagPolicy::Md5 } else { EtagPolicy::Opaque };
+        let etag = info::sealed_etag(policy, &made.etag, &made.backend_etag);
         let mut headers = made.headers;
         sse_headers(state.envelope(), self.customer.as_ref(), &mut headers);
-        Ok(self.reply(headers, &etag, made.facts.checksum.as_ref(), made.parts))
+        Ok(self.reply(headers, &etag, made.checksum))
     }
 
     async fn complete(&self, state: &UploadState) -> Result<Made> {
@@ -106,9 +101,9 @@ impl Completion<'_> {
         let current = backend_parts(&self.target, self.at.id).await?;
         let chosen = choose(&self.listed, &records, &current, state.checksums())?;
         let facts = facts(&chosen, state.checksums())?;
-        if let Some(fact) = &facts.checksum {
-            let (headers, size) = (&self.request.headers, plain_size(&chosen));
-            check_promises(headers, state.checksums(), size, fact, chosen.len())?;
+        let checksum = shown_checksum(&facts, chosen.len());
+        if let Some(computed) = &checksum {
+            check_promises(&self.request.headers, state.checksums(), plain_size(&chosen), computed)?;
         }
         let mut conditions = HeaderMap::new();
         translate_conditions(self.services, &self.target, &self.request.headers, &mut conditions).await?;
@@ -123,7 +118,7 @@ impl Completion<'_> {
         out.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         let response = self.target.backend.call(self.target.caller, out, document).await?;
         let (headers, backend_etag) = self.completed(response).await?;
-        Ok(Made { headers, facts, parts: chosen.len(), backend_etag })
+        Ok(Made { headers, etag: facts.etag, checksum, backend_etag })
     }
 
     /// The backend's numbers and ETags: a last part that is held goes there with the trailer behind it, else the trailer
@@ -186,9 +181,9 @@ impl Completion<'_> {
             return Err(error);
         }
         tracing::info!(%error, "the upload was completed all the same");
-        let parts = found.trailer.parts.len();
-        let (headers, facts) = (HeaderMap::new(), found.trailer.facts);
-        Ok(Made { headers, facts, parts, backend_etag: found.backend_etag })
+        let (etag, checksum) =
+            (found.trailer.facts.etag, shown_checksum(&found.trailer.facts, found.trailer.parts.len()));
+        Ok(Made { headers: HeaderMap::new(), etag, checksum, backend_etag: found.backend_etag })
     }
 
     /// Where no state is left: the same answer again, if the same request has succeeded.
@@ -207,8 +202,7 @@ impl Completion<'_> {
         }
         let mut headers = HeaderMap::new();
         sse_headers(envelope, self.customer.as_ref(), &mut headers);
-        let fact = trailer.facts.checksum.as_ref();
-        Ok(self.reply(headers, &found.info.etag, fact, self.listed.len()))
+        Ok(self.reply(headers, &found.info.etag, ShownChecksum::of_object(&found.info)))
     }
 
     /// What a trailer says of the upload and the list that made it.
@@ -227,27 +221,24 @@ impl Completion<'_> {
         opened.map(drop).map_err(|_| customer::wrong_key(400))
     }
 
-    fn reply(&self, headers: HeaderMap, etag: &str, fact: Option<&ChecksumFact>, parts: usize) -> Reply {
+    fn reply(&self, headers: HeaderMap, etag: &str, checksum: Option<ShownChecksum>) -> Reply {
         let key = self.target.key.to_lossy();
         let host = self.request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let scheme = if self.request.secure { "https" } else { "http" };
         let location = format!("{scheme}://{host}{}", self.request.raw_path);
-        let checksum = fact.and_then(|fact| {
-            let kind = match fact.kind {
-                ChecksumKind::Composite => "COMPOSITE",
-                ChecksumKind::FullObject => "FULL_OBJECT",
-            };
-            Some((ChecksumAlgorithm::from_id(fact.algorithm)?, checksum_text(fact, parts), kind))
-        });
         let document = render_completed(&Completed {
             location: &location,
             bucket: self.target.bucket.as_str(),
             key: &key,
             etag,
-            checksum,
+            checksum: checksum.map(|checksum| (checksum.algorithm, checksum.text(), checksum.kind)),
         });
         Reply::xml(Head { status: StatusCode::OK, headers }, document)
     }
+}
+
+fn shown_checksum(facts: &SealedFacts, parts: usize) -> Option<ShownChecksum> {
+    ShownChecksum::of_fact(facts.checksum.as_ref()?, u16::try_from(parts).ok())
 }
 
 /// The parts that the backend has now.

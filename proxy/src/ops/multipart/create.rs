@@ -2,14 +2,13 @@
 //! learns its id (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>).
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use object_format::{Envelope, Kind, ObjectSecrets};
 
 use super::now_ms;
 use crate::auth::Verified;
 use crate::backend::error_from;
-use crate::body::ENVELOPE_HEADER;
+use crate::body;
 use crate::config::EtagPolicy;
 use crate::error::{Error, Result};
 use crate::exchange::{Head, Outcome, Reply};
@@ -42,12 +41,9 @@ pub async fn create_multipart_upload(services: &Services, request: &Verified<S3R
     let envelope =
         Envelope::rewrap(&secrets, header, key.key_ref(), &target.object_name(), &mut SystemRandom)
             .map_err(|e| Error::internal(format!("sealing an envelope: {e}")))?;
-    let value = HeaderValue::from_str(&envelope.to_value())
-        .map_err(|_| Error::internal("an envelope is not a header value"))?;
     let mut out = target.outgoing(Method::POST).flag("uploads");
     out.headers = write::backend_headers(&request.headers);
-    out.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
-    out.headers.insert(ENVELOPE_HEADER, value);
+    body::carry_envelope(&envelope, &mut out)?;
     let response = route.backend.call(&route.caller, out, Bytes::new()).await?;
     if response.status != StatusCode::OK {
         return Err(error_from(response, &target.names()).await);

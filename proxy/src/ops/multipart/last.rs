@@ -7,7 +7,7 @@ use object_format::length::segment_len;
 use super::complete::Completion;
 use crate::backend::{Response, Step};
 use crate::body::content_md5;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::info;
 use crate::plan::multipart::{MIN_PART, PartRecord};
 use crate::uploads::{UploadState, no_such_upload};
@@ -59,23 +59,12 @@ pub(super) async fn store(
     loop {
         let piece = match upload.drive(stored.body.chunk()).await? {
             Step::Done(piece) => piece?,
-            Step::Answered(response) => return refused(response),
+            Step::Answered(response) => return Ok(response),
         };
         let Some(piece) = piece else { break };
         if let Step::Answered(response) = upload.send(piece).await? {
-            return refused(response);
+            return Ok(response);
         }
     }
     upload.finish(trailer).await
-}
-
-/// A success before the end is a lie.
-fn refused(response: Response) -> Result<Response> {
-    if response.is_success() {
-        return Err(Error::backend(
-            Code::BadGateway,
-            "The storage behind the proxy accepted an upload before it was complete.",
-        ));
-    }
-    Ok(response)
 }

@@ -48,7 +48,6 @@ pub async fn list_parts(services: &Services, request: &Verified<S3Request>) -> R
         marker,
         max_parts,
         truncated,
-        storage_class: None,
         checksum: checksums.explicit.then_some((checksums.algorithm, checksums.kind_name())),
         parts: &shown,
     });

@@ -17,7 +17,7 @@ pub use part::upload_part;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
-use object_format::{BucketKeyFlag, Envelope, Mode};
+use object_format::{Envelope, Mode};
 
 use crate::error::{Code, Error, Result};
 use crate::info::Target;
@@ -47,10 +47,7 @@ fn check_customer(envelope: &Envelope, customer: Option<&CustomerKeyHeaders>) ->
 
 /// What answers about an upload and its object say of their encryption.
 fn sse_headers(envelope: &Envelope, customer: Option<&CustomerKeyHeaders>, out: &mut HeaderMap) {
-    let header = envelope.header();
-    let key_id = header.key_spelling.as_deref().unwrap_or(&header.key_name);
-    let shows = header.mode == Mode::SseKms && header.bucket_key == BucketKeyFlag::SharedShown;
-    sse::response_headers(header.mode, Some(key_id), shows, out);
+    sse::sealed_headers(envelope.header(), out);
     if let Some(customer) = customer {
         customer.response_headers(out);
     }

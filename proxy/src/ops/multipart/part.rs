@@ -2,7 +2,7 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html>).
 
 use http::header::ETAG;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use object_format::ObjectSecrets;
 use object_format::length::segment_len;
 
@@ -19,7 +19,7 @@ use crate::plan::answer;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::multipart::{MAX_PART, MAX_PART_NUMBER, MIN_PART, PartRecord, part_number};
 use crate::s3::S3Request;
-use crate::s3::checksum::{ChecksumAlgorithm, Declared};
+use crate::s3::checksum::Declared;
 use crate::services::Services;
 use crate::uploads::UploadState;
 
@@ -79,11 +79,7 @@ pub async fn upload_part(
     state.keep(&record).await?;
     let mut headers = if held { HeaderMap::new() } else { answer::from_backend(&response.headers) };
     headers.insert(ETAG, answer::quoted(&record.client_etag())?);
-    if let Some((algorithm, value)) = &facts.checksum
-        && let Ok(value) = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value))
-    {
-        headers.insert(algorithm.header_name(), value);
-    }
+    headers.extend(facts.checksum_header());
     sse_headers(state.envelope(), customer.as_ref(), &mut headers);
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })))
 }
@@ -119,10 +115,7 @@ async fn secrets(
             .open(customer.key_ref(), &target.object_name())
             .map_err(|_| customer::wrong_key(400));
     }
-    let key = services.keyring.for_read(envelope.header(), target.binding(), target.key.as_bytes()).await?;
-    envelope
-        .open(object_format::KeyRef::Bucket(key.key()), &target.object_name())
-        .map_err(|e| Error::tampered(format!("envelope of an upload: {e}")))
+    info::open_with_own_key(services, target, envelope).await
 }
 
 fn check_size(length: u64, limits: &BackendLimits) -> Result<()> {

@@ -102,8 +102,6 @@ pub struct BackendParts {
     pub etags: HashMap<u16, String>,
     /// The marker of the next page, if there is more.
     pub next: Option<String>,
-    /// What a client's answer repeats as it is: `StorageClass`.
-    pub storage_class: Option<String>,
 }
 
 /// Reads a page of a backend's ListParts.
@@ -134,7 +132,6 @@ fn backend_parts(body: &[u8]) -> Result<BackendParts, Broken> {
             }
             b"IsTruncated" => truncated = tokens.text()?.trim() == "true",
             b"NextPartNumberMarker" => page.next = Some(tokens.text()?.trim().to_owned()),
-            b"StorageClass" => page.storage_class = Some(tokens.text()?),
             _ => tokens.skip()?,
         }
     }
@@ -232,8 +229,6 @@ pub struct PartList<'a> {
     pub max_parts: u16,
     /// Whether there are more.
     pub truncated: bool,
-    /// The backend's.
-    pub storage_class: Option<&'a str>,
     /// The upload's algorithm and type, where the client asked for one.
     pub checksum: Option<(ChecksumAlgorithm, &'a str)>,
     /// In order of their numbers.
@@ -249,7 +244,7 @@ pub fn render_part_list(list: &PartList<'_>) -> String {
     }
     writer.text("Key", list.key);
     writer.text("UploadId", list.upload_id);
-    writer.text("StorageClass", list.storage_class.unwrap_or("STANDARD"));
+    writer.text("StorageClass", "STANDARD");
     writer.text("PartNumberMarker", &list.marker.to_string());
     let next = list.parts.last().map_or(list.marker, |part| part.number);
     writer.text("NextPartNumberMarker", &next.to_string());
