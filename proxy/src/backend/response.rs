@@ -37,6 +37,9 @@ impl Response {
     }
 }
 
+/// Most room that is made for a body on the word of the backend: a page of a thousand long names.
+const MAX_ROOM: usize = 1 << 20;
+
 /// A connection: it has no task of its own and moves when its answer is read.
 pub(super) type Carrier = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
@@ -116,6 +119,16 @@ impl Body {
         }
     }
 
+    /// Bytes that are still to come; 0 where that is not known.
+    fn left(&self) -> usize {
+        match &self.source {
+            Source::Whole(bytes) => bytes.as_ref().map_or(0, Bytes::len),
+            Source::Stream(streamed) => {
+                streamed.left.and_then(|left| usize::try_from(left).ok()).unwrap_or_default()
+            }
+        }
+    }
+
     /// The rest of the body, refused when it is longer than `limit` bytes.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes> {
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
@@ -123,6 +136,7 @@ impl Body {
         let mut whole = first;
         while let Some(next) = self.chunk().await? {
             if more.is_empty() {
+                more.reserve(whole.len() + self.left().min(MAX_ROOM).max(next.len()));
                 more.extend_from_slice(&whole);
             }
             more.extend_from_slice(&next);

@@ -1,9 +1,11 @@
 //! What is known of objects, kept for a while. Never trusted alone: it is used only where a fresh answer of the
 //! backend agrees on commitment, length and ETag.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use moka::Equivalent;
 use moka::sync::Cache;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,7 +18,39 @@ const CAPACITY: u64 = 100_000;
 /// Listings show a changed object's new ETag at the latest after this long, whatever the backend's time stamps do.
 const AGE: Duration = Duration::from_secs(600);
 
-type Place = (BucketName, ObjectKey, Option<String>);
+#[derive(Debug, Eq, PartialEq)]
+struct Place {
+    bucket: BucketName,
+    key: Vec<u8>,
+    version: Option<String>,
+}
+
+/// The same, borrowed: a page of a listing asks for a thousand.
+#[derive(Hash)]
+struct PlaceRef<'a> {
+    bucket: &'a str,
+    key: &'a [u8],
+    version: Option<&'a str>,
+}
+
+impl Place {
+    fn borrowed(&self) -> PlaceRef<'_> {
+        PlaceRef { bucket: self.bucket.as_str(), key: &self.key, version: self.version.as_deref() }
+    }
+}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrowed().hash(state);
+    }
+}
+
+impl Equivalent<Place> for PlaceRef<'_> {
+    fn equivalent(&self, place: &Place) -> bool {
+        let other = place.borrowed();
+        self.key == other.key && self.bucket == other.bucket && self.version == other.version
+    }
+}
 
 /// Object info by bucket, key and version.
 #[derive(Clone, Debug)]
@@ -30,7 +64,11 @@ impl InfoCache {
 
     /// What was last seen there.
     pub fn get(&self, bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Option<Arc<Info>> {
-        self.0.get(&(bucket.clone(), key.clone(), version.map(str::to_owned)))
+        self.get_at(bucket, key.as_bytes(), version)
+    }
+
+    fn get_at(&self, bucket: &BucketName, key: &[u8], version: Option<&str>) -> Option<Arc<Info>> {
+        self.0.get(&PlaceRef { bucket: bucket.as_str(), key, version })
     }
 
     /// What was last seen there, if a listing's entry agrees with it. `backend_etag` is unquoted, `last_modified` as
@@ -38,7 +76,7 @@ impl InfoCache {
     pub fn get_listed(
         &self,
         bucket: &BucketName,
-        key: &ObjectKey,
+        key: &[u8],
         version: Option<&str>,
         backend_etag: &str,
         last_modified: &str,
@@ -46,7 +84,7 @@ impl InfoCache {
     ) -> Option<Arc<Info>> {
         let listed = OffsetDateTime::parse(last_modified, &Rfc3339).ok()?.unix_timestamp();
         let seconds = |seen| OffsetDateTime::from(seen).unix_timestamp();
-        self.get(bucket, key, version).filter(|info| {
+        self.get_at(bucket, key, version).filter(|info| {
             info.backend_etag == backend_etag
                 && info.sealed_len == size
                 && info.last_modified.is_some_and(|seen: SystemTime| seconds(seen) == listed)
@@ -62,12 +100,13 @@ impl InfoCache {
         {
             info = Arc::new(Info { last_modified: info.last_modified, ..(*known).clone() });
         }
-        self.0.insert((bucket.clone(), key.clone(), version.map(str::to_owned)), info);
+        let key = key.as_bytes().to_vec();
+        self.0.insert(Place { bucket: bucket.clone(), key, version: version.map(str::to_owned) }, info);
     }
 
     /// Forgets, after a write or a mismatch.
     pub fn forget(&self, bucket: &BucketName, key: &ObjectKey, version: Option<&str>) {
-        self.0.invalidate(&(bucket.clone(), key.clone(), version.map(str::to_owned)));
+        self.0.invalidate(&PlaceRef { bucket: bucket.as_str(), key: key.as_bytes(), version });
     }
 }
 

@@ -101,9 +101,9 @@ async fn edits(
             EntryKind::Prefix | EntryKind::DeleteMarker | EntryKind::Upload => Edit::default(),
             EntryKind::Object | EntryKind::Version => match shown::decide(route.rule, entry) {
                 Shown::Settled(edit) => edit,
-                Shown::AsLookedUp { otherwise } => {
+                Shown::AsLookedUp => {
                     open.push(at);
-                    otherwise
+                    Edit::default()
                 }
             },
         });
@@ -111,7 +111,11 @@ async fn edits(
     // What one identity may read is no answer for a stranger.
     let cached = !request.identity().is_anonymous();
     for (at, info) in look::up(services, route, listing, open, cached).await? {
-        edits[at] = shown::from_info(&listing.entries[at], &info);
+        let entry = &listing.entries[at];
+        edits[at] = match info {
+            Some(info) => shown::from_info(entry, &info),
+            None => shown::arithmetic(entry),
+        };
     }
     Ok(edits)
 }

@@ -23,7 +23,12 @@ pub fn opaque(backend_etag: &str) -> String {
         _ => (tag, "1"),
     };
     if stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return format!("{}-{parts}", stem.to_ascii_lowercase());
+        let mut shown = String::with_capacity(stem.len() + 1 + parts.len());
+        shown.push_str(stem);
+        shown.make_ascii_lowercase();
+        shown.push('-');
+        shown.push_str(parts);
+        return shown;
     }
     let hash = digest::digest(&digest::SHA256, tag.as_bytes());
     format!("{}-1", hex::encode(&hash.as_ref()[..16]))

@@ -21,23 +21,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Pauses before a read is tried again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
-/// Info of the entries `wanted` (indices), without those that cannot be opened for good.
+/// Info of the entries `wanted` (indices); `None` of those that cannot be opened for good.
 pub(super) async fn up(
     services: &Services,
     route: &Route<'_>,
     listing: &Listing<'_>,
     wanted: Vec<usize>,
     cached: bool,
-) -> Result<Vec<(usize, Arc<Info>)>> {
+) -> Result<Vec<(usize, Option<Arc<Info>>)>> {
     let mut found = Vec::with_capacity(wanted.len());
     let mut absent = Vec::new();
     for at in wanted {
         let entry = &listing.entries[at];
-        // A name that no request could spell has no object that could be read.
-        let Ok(key) = ObjectKey::parse(entry.key.clone()) else { continue };
-        match known(services, route, entry, &key).filter(|_| cached) {
-            Some(info) => found.push((at, info)),
-            None => absent.push((at, key)),
+        if let Some(info) = known(services, route, entry).filter(|_| cached) {
+            found.push((at, Some(info)));
+        } else if let Ok(key) = ObjectKey::parse(&*entry.key) {
+            absent.push((at, key));
+        } else {
+            // A name that no request could spell has no object that could be read.
+            found.push((at, None));
         }
     }
     if absent.is_empty() {
@@ -46,22 +48,21 @@ pub(super) async fn up(
     let reads = stream::iter(absent)
         .map(|(at, key)| async move {
             let version = listing.entries[at].version_id.as_deref();
-            let info = read(services, route, &key, version).await?;
-            Ok(info.map(|info| (at, info)))
+            read(services, route, &key, version).await.map(|info| (at, info))
         })
         .buffer_unordered(CONCURRENT)
         .try_collect::<Vec<_>>();
     let read = tokio::time::timeout(DEADLINE, reads)
         .await
         .map_err(|_| slow_down("the page's objects were not read in time"))??;
-    found.extend(read.into_iter().flatten());
+    found.extend(read);
     Ok(found)
 }
 
-fn known(services: &Services, route: &Route<'_>, entry: &Entry, key: &ObjectKey) -> Option<Arc<Info>> {
+fn known(services: &Services, route: &Route<'_>, entry: &Entry<'_>) -> Option<Arc<Info>> {
     let version = entry.version_id.as_deref();
     let (etag, modified) = (entry.etag.as_deref()?, entry.last_modified.as_deref()?);
-    services.info.get_listed(route.bucket, key, version, etag, modified, entry.size?)
+    services.info.get_listed(route.bucket, &entry.key, version, etag, modified, entry.size?)
 }
 
 /// `None`: it cannot be opened, and trying again would not change that.

@@ -12,37 +12,33 @@ use crate::s3::listing::{Edit, Entry};
 pub(super) enum Shown {
     /// This, for certain.
     Settled(Edit),
-    /// What the object's footer says; this where the object cannot be opened for good.
-    AsLookedUp {
-        /// Arithmetic size and opaque tag.
-        otherwise: Edit,
-    },
+    /// What the object's footer says; what [`arithmetic`] says where the object cannot be opened for good.
+    AsLookedUp,
 }
 
 /// Decides for an entry that is an object.
-pub(super) fn decide(rule: &BucketRule, entry: &Entry) -> Shown {
+pub(super) fn decide(rule: &BucketRule, entry: &Entry<'_>) -> Shown {
     let may_be_plain = matches!(rule.unencrypted_objects, Unencrypted::Pass { .. });
-    let tag = entry.etag.as_deref().map(opaque);
-    let Some(stored) = entry.size else {
-        return Shown::Settled(Edit { etag: tag, ..Edit::default() });
-    };
-    match plain_len(stored) {
+    let inverts = entry.size.is_some_and(|stored| plain_len(stored).is_some());
+    if !inverts {
         // No sealed object has this size. In a bucket that serves plaintext it is shown as a GET would.
-        None if may_be_plain => Shown::Settled(Edit::default()),
-        None => Shown::Settled(Edit { etag: tag, ..Edit::default() }),
-        Some(plain) => {
-            let edit = Edit { drop: false, size: Some(plain), etag: tag };
-            let is_sealed = !may_be_plain || rule.listing == ListingMode::Arithmetic;
-            match rule.etag {
-                EtagPolicy::Opaque if is_sealed => Shown::Settled(edit),
-                EtagPolicy::Opaque | EtagPolicy::Md5 => Shown::AsLookedUp { otherwise: edit },
-            }
-        }
+        let as_it_is = may_be_plain && entry.size.is_some();
+        return Shown::Settled(if as_it_is { Edit::default() } else { arithmetic(entry) });
+    }
+    let is_sealed = !may_be_plain || rule.listing == ListingMode::Arithmetic;
+    match rule.etag {
+        EtagPolicy::Opaque if is_sealed => Shown::Settled(arithmetic(entry)),
+        EtagPolicy::Opaque | EtagPolicy::Md5 => Shown::AsLookedUp,
     }
 }
 
+/// The size that the stored one inverts to, if it does, and an opaque tag.
+pub(super) fn arithmetic(entry: &Entry<'_>) -> Edit {
+    Edit { drop: false, size: entry.size.and_then(plain_len), etag: entry.etag.as_deref().map(opaque) }
+}
+
 /// What an entry shows whose object was looked at.
-pub(super) fn from_info(entry: &Entry, info: &Info) -> Edit {
+pub(super) fn from_info(entry: &Entry<'_>, info: &Info) -> Edit {
     if info.encrypted() {
         Edit { drop: false, size: Some(info.plain_size), etag: Some(info.etag.clone()) }
     } else {
@@ -61,15 +57,17 @@ mod tests {
 
     const TAG: &str = "0123456789abcdef0123456789abcdef";
 
-    fn entry(size: &str) -> Entry {
+    fn decided(rule: &BucketRule, size: &str) -> (Shown, Edit) {
         let document = format!(
             "<ListBucketResult><Contents><Key>k</Key><ETag>\"{TAG}\"</ETag>{size}</Contents></ListBucketResult>"
         );
-        Listing::parse(document.as_bytes()).unwrap().entries[0].clone()
+        let listing = Listing::parse(document.as_bytes()).unwrap();
+        let entry = &listing.entries[0];
+        (decide(rule, entry), arithmetic(entry))
     }
 
-    fn sized(size: u64) -> Entry {
-        entry(&format!("<Size>{size}</Size>"))
+    fn sized(rule: &BucketRule, size: u64) -> (Shown, Edit) {
+        decided(rule, &format!("<Size>{size}</Size>"))
     }
 
     fn of(etag: EtagPolicy, unencrypted_objects: Unencrypted, listing: ListingMode) -> BucketRule {
@@ -86,7 +84,7 @@ mod tests {
     fn opaque_buckets_need_no_look() {
         let opaque = of(EtagPolicy::Opaque, Unencrypted::Reject, ListingMode::Lookup);
         for plain in [0, 1, 65_536, 65_537, 5 << 20, 1 << 40] {
-            let shown = decide(&opaque, &sized(sealed_len(plain)));
+            let (shown, _) = sized(&opaque, sealed_len(plain));
             assert_eq!(shown, Shown::Settled(opaque_edit(Some(plain))), "{plain}");
         }
     }
@@ -95,33 +93,32 @@ mod tests {
     fn md5_buckets_look() {
         for listing in [ListingMode::Lookup, ListingMode::Arithmetic] {
             let md5 = of(EtagPolicy::Md5, Unencrypted::Reject, listing);
-            let shown = decide(&md5, &sized(sealed_len(10)));
-            assert_eq!(shown, Shown::AsLookedUp { otherwise: opaque_edit(Some(10)) });
+            assert_eq!(sized(&md5, sealed_len(10)), (Shown::AsLookedUp, opaque_edit(Some(10))));
         }
     }
 
     #[test]
     fn where_plaintext_may_be_a_size_is_not_inverted_unseen() {
         let legacy = of(EtagPolicy::Opaque, PASS, ListingMode::Lookup);
-        assert!(matches!(decide(&legacy, &sized(sealed_len(10))), Shown::AsLookedUp { .. }));
+        assert_eq!(sized(&legacy, sealed_len(10)).0, Shown::AsLookedUp);
         let arithmetic = of(EtagPolicy::Opaque, PASS, ListingMode::Arithmetic);
-        assert_eq!(decide(&arithmetic, &sized(sealed_len(10))), Shown::Settled(opaque_edit(Some(10))));
+        assert_eq!(sized(&arithmetic, sealed_len(10)).0, Shown::Settled(opaque_edit(Some(10))));
     }
 
     #[test]
     fn sizes_that_do_not_invert_are_shown_as_they_are() {
         for odd in [1, 512, 527, 66_070] {
             let reject = of(EtagPolicy::Md5, Unencrypted::Reject, ListingMode::Lookup);
-            assert_eq!(decide(&reject, &sized(odd)), Shown::Settled(opaque_edit(None)), "{odd}");
+            assert_eq!(sized(&reject, odd).0, Shown::Settled(opaque_edit(None)), "{odd}");
             let legacy = of(EtagPolicy::Md5, PASS, ListingMode::Lookup);
-            assert_eq!(decide(&legacy, &sized(odd)), Shown::Settled(Edit::default()), "{odd}");
+            assert_eq!(sized(&legacy, odd).0, Shown::Settled(Edit::default()), "{odd}");
         }
     }
 
     #[test]
     fn entries_without_a_size_keep_none() {
         let reject = of(EtagPolicy::Md5, Unencrypted::Reject, ListingMode::Lookup);
-        assert_eq!(decide(&reject, &entry("")), Shown::Settled(opaque_edit(None)));
-        assert_eq!(decide(&reject, &entry("<Size>-1</Size>")), Shown::Settled(opaque_edit(None)));
+        assert_eq!(decided(&reject, "").0, Shown::Settled(opaque_edit(None)));
+        assert_eq!(decided(&reject, "<Size>-1</Size>").0, Shown::Settled(opaque_edit(None)));
     }
 }

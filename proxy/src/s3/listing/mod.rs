@@ -6,6 +6,7 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use rewrite::Edit;
@@ -15,7 +16,7 @@ pub use rewrite::Edit;
 pub struct Listing<'a> {
     document: &'a [u8],
     /// In the order of the document.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Entry<'a>>,
     /// There is more to list.
     pub is_truncated: bool,
     /// The backend says where to go on (`NextMarker`, `NextContinuationToken`, `NextKeyMarker`).
@@ -40,21 +41,21 @@ pub enum EntryKind {
     Prefix,
 }
 
-/// One line of a listing.
+/// One line of a listing, borrowed from the document where it stands there as it reads.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// What it is.
     pub kind: EntryKind,
     /// The key (or prefix), decoded as the listing's encoding says.
-    pub key: Vec<u8>,
+    pub key: Cow<'a, [u8]>,
     /// In listings of versions; `null` is a version too.
-    pub version_id: Option<String>,
+    pub version_id: Option<Cow<'a, str>>,
     /// In stored bytes; `None` where there is none that is a number.
     pub size: Option<u64>,
     /// The backend's tag, unquoted.
-    pub etag: Option<String>,
+    pub etag: Option<Cow<'a, str>>,
     /// As it stands there.
-    pub last_modified: Option<String>,
+    pub last_modified: Option<Cow<'a, str>>,
     spans: Spans,
 }
 

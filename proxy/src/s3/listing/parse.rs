@@ -10,6 +10,9 @@ use crate::error::Result;
 use crate::s3::etag::unquote;
 use crate::s3::xml::{Broken, Tokens};
 
+/// Bytes of an entry with a short key: room for the entries of a page is made once.
+const TYPICAL_ENTRY: usize = 192;
+
 impl<'a> Listing<'a> {
     /// Reads a listing. BadGateway (502) where it is none, or is cut short.
     pub fn parse(document: &'a [u8]) -> Result<Self> {
@@ -21,7 +24,7 @@ fn parse(document: &[u8]) -> Result<Listing<'_>, Broken> {
     let mut tokens = Tokens::new(document);
     let mut listing = Listing {
         document,
-        entries: Vec::new(),
+        entries: Vec::with_capacity(document.len() / TYPICAL_ENTRY),
         is_truncated: false,
         has_next: false,
         key_count: None,
@@ -74,13 +77,13 @@ fn parse(document: &[u8]) -> Result<Listing<'_>, Broken> {
     // `EncodingType` may stand behind the entries.
     if listing.url_encoded {
         for entry in &mut listing.entries {
-            entry.key = url_decode(&entry.key);
+            url_decode(&mut entry.key);
         }
     }
     Ok(listing)
 }
 
-fn entry(tokens: &mut Tokens<'_>, kind: EntryKind) -> Result<Entry, Broken> {
+fn entry<'a>(tokens: &mut Tokens<'a>, kind: EntryKind) -> Result<Entry<'a>, Broken> {
     let start = tokens.start();
     let mut key = None;
     let (mut version_id, mut size, mut etag, mut last_modified) = (None, None, None, None);
@@ -88,9 +91,9 @@ fn entry(tokens: &mut Tokens<'_>, kind: EntryKind) -> Result<Entry, Broken> {
     while let Some(name) = tokens.child()? {
         let child = tokens.start();
         match name {
-            b"Key" => key = Some(tokens.bytes()?.into_owned()),
-            b"VersionId" => version_id = Some(tokens.text()?),
-            b"LastModified" => last_modified = Some(tokens.text()?),
+            b"Key" => key = Some(tokens.bytes()?),
+            b"VersionId" => version_id = Some(tokens.str()?),
+            b"LastModified" => last_modified = Some(tokens.str()?),
             b"Size" => {
                 let (text, slot) = leaf(tokens, "Size")?;
                 size = number(&text);
@@ -98,7 +101,7 @@ fn entry(tokens: &mut Tokens<'_>, kind: EntryKind) -> Result<Entry, Broken> {
             }
             b"ETag" => {
                 let (text, slot) = leaf(tokens, "ETag")?;
-                etag = Some(unquote(&String::from_utf8_lossy(&text)).to_owned());
+                etag = Some(bare(text));
                 spans.etag = Some(slot);
             }
             b"ChecksumAlgorithm" | b"ChecksumType" => {
@@ -113,13 +116,13 @@ fn entry(tokens: &mut Tokens<'_>, kind: EntryKind) -> Result<Entry, Broken> {
     Ok(Entry { kind, key, version_id, size, etag, last_modified, spans })
 }
 
-fn prefixes(tokens: &mut Tokens<'_>, entries: &mut Vec<Entry>) -> Result<(), Broken> {
+fn prefixes<'a>(tokens: &mut Tokens<'a>, entries: &mut Vec<Entry<'a>>) -> Result<(), Broken> {
     let start = tokens.start();
-    let mut found: Vec<(Vec<u8>, Range<usize>)> = Vec::new();
+    let mut found: Vec<(Cow<'a, [u8]>, Range<usize>)> = Vec::new();
     while let Some(name) = tokens.child()? {
         let child = tokens.start();
         if name == b"Prefix" {
-            let prefix = tokens.bytes()?.into_owned();
+            let prefix = tokens.bytes()?;
             found.push((prefix, child..tokens.position()));
         } else {
             tokens.skip()?;
@@ -153,11 +156,21 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
-/// `encoding-type=url`: form encoding, so that a plus is a space.
-fn url_decode(text: &[u8]) -> Vec<u8> {
-    if !text.iter().any(|b| matches!(b, b'+' | b'%')) {
-        return text.to_vec();
+/// A tag without its quotes.
+fn bare(tag: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match tag {
+        Cow::Borrowed(tag) => match String::from_utf8_lossy(tag) {
+            Cow::Borrowed(tag) => Cow::Borrowed(unquote(tag)),
+            Cow::Owned(tag) => Cow::Owned(unquote(&tag).to_owned()),
+        },
+        Cow::Owned(tag) => Cow::Owned(unquote(&String::from_utf8_lossy(&tag)).to_owned()),
     }
-    let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-    percent_decode(&spaced).collect()
+}
+
+/// `encoding-type=url`: form encoding, so that a plus is a space.
+fn url_decode(text: &mut Cow<'_, [u8]>) {
+    if text.iter().any(|b| matches!(b, b'+' | b'%')) {
+        let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        *text = Cow::Owned(percent_decode(&spaced).collect());
+    }
 }

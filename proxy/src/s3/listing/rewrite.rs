@@ -1,5 +1,6 @@
 //! Writes a listing anew with its entries edited.
 
+use std::fmt::Write;
 use std::ops::Range;
 
 use super::{EntryKind, Listing, Slot};
@@ -28,31 +29,28 @@ impl Listing<'_> {
     /// The document with one edit applied to each entry (entries without one stay), `KeyCount` lowered by those left
     /// out. With `marker`, `<Marker>` says that instead of what the backend was asked.
     pub fn rewrite(&self, edits: &[Edit], marker: Option<&[u8]>) -> Vec<u8> {
-        let mut patches = Patches::default();
+        let mut patches = Patches(Vec::with_capacity(2 * edits.len() + 2));
         let mut dropped = 0;
         for (entry, edit) in self.entries.iter().zip(edits) {
             if edit.drop {
                 // Delete markers and versions are not counted anywhere; KeyCount is V2's alone.
                 dropped += u64::from(matches!(entry.kind, EntryKind::Object | EntryKind::Prefix));
-                patches.replace(entry.spans.element.clone(), String::new());
+                patches.replace(entry.spans.element.clone(), Patch::Nothing);
                 continue;
             }
             for span in &entry.spans.checksums {
-                patches.replace(span.clone(), String::new());
+                patches.replace(span.clone(), Patch::Nothing);
             }
             if let (Some(size), Some(slot)) = (edit.size, &entry.spans.size) {
-                patches.fill(slot, size.to_string());
+                patches.fill(slot, Patch::Number(size));
             }
             if let (Some(etag), Some(slot)) = (&edit.etag, &entry.spans.etag) {
                 let quote = quote_of(&self.document[slot.text.clone()]);
-                let mut text = String::from(quote);
-                escape(etag, &mut text);
-                text.push_str(quote);
-                patches.fill(slot, text);
+                patches.fill(slot, Patch::Tag { quote, etag });
             }
         }
         if let Some((count, slot)) = self.key_count.as_ref().filter(|_| dropped > 0) {
-            patches.fill(slot, count.saturating_sub(dropped).to_string());
+            patches.fill(slot, Patch::Number(count.saturating_sub(dropped)));
         }
         if let (Some(marker), Some(slot)) = (marker, &self.marker) {
             let mut text = String::new();
@@ -61,7 +59,7 @@ impl Listing<'_> {
             } else {
                 escape(&String::from_utf8_lossy(marker), &mut text);
             }
-            patches.fill(slot, text);
+            patches.fill(slot, Patch::Text(text));
         }
         patches.apply(self.document)
     }
@@ -75,29 +73,62 @@ fn quote_of(text: &[u8]) -> &'static str {
         .unwrap_or("&quot;")
 }
 
-#[derive(Default)]
-struct Patches(Vec<(Range<usize>, String)>);
+/// What comes to stand in a place.
+enum Patch<'e> {
+    Nothing,
+    Number(u64),
+    Tag { quote: &'static str, etag: &'e str },
+    Text(String),
+}
 
-impl Patches {
-    fn replace(&mut self, span: Range<usize>, text: String) {
-        self.0.push((span, text));
+impl Patch<'_> {
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Nothing => {}
+            // A String takes everything.
+            Self::Number(number) => drop(write!(out, "{number}")),
+            Self::Tag { quote, etag } => {
+                out.push_str(quote);
+                escape(etag, out);
+                out.push_str(quote);
+            }
+            Self::Text(text) => out.push_str(text),
+        }
+    }
+}
+
+/// Patches, each with its place and, where there is no text to stand in for (`<Size/>`), the element to write around it.
+struct Patches<'e>(Vec<(Range<usize>, Option<&'static str>, Patch<'e>)>);
+
+impl<'e> Patches<'e> {
+    fn replace(&mut self, span: Range<usize>, patch: Patch<'e>) {
+        self.0.push((span, None, patch));
     }
 
-    fn fill(&mut self, slot: &Slot, text: String) {
-        // `<Size/>` has no text to stand in for.
+    fn fill(&mut self, slot: &Slot, patch: Patch<'e>) {
         if slot.text.end == slot.element.end {
-            self.replace(slot.element.clone(), format!("<{0}>{text}</{0}>", slot.name));
+            self.0.push((slot.element.clone(), Some(slot.name), patch));
         } else {
-            self.replace(slot.text.clone(), text);
+            self.replace(slot.text.clone(), patch);
         }
     }
 
     fn apply(mut self, document: &[u8]) -> Vec<u8> {
-        self.0.sort_by_key(|(span, _)| span.start);
-        let mut out = Vec::with_capacity(document.len() + 64);
+        self.0.sort_by_key(|(span, ..)| span.start);
+        let mut out = Vec::with_capacity(document.len() + document.len() / 16 + 64);
+        let mut text = String::new();
         let mut at = 0;
-        for (span, text) in self.0 {
+        for (span, element, patch) in &self.0 {
             out.extend_from_slice(&document[at..span.start]);
+            text.clear();
+            match element {
+                Some(name) => {
+                    text.extend(["<", name, ">"]);
+                    patch.write(&mut text);
+                    text.extend(["</", name, ">"]);
+                }
+                None => patch.write(&mut text),
+            }
             out.extend_from_slice(text.as_bytes());
             at = span.end;
         }

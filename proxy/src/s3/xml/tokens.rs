@@ -124,7 +124,7 @@ impl<'a> Tokens<'a> {
                     return Ok(Token::Text(normalise_lines(data.into_inner())));
                 }
                 Event::GeneralRef(reference) if self.depth > 0 => {
-                    return Ok(Token::Text(Cow::Owned(resolve(&reference)?)));
+                    return Ok(Token::Text(resolve(&reference)?));
                 }
                 Event::CData(_) | Event::GeneralRef(_) => {
                     return Err(Broken::new("text outside the root element"));
@@ -164,16 +164,25 @@ impl<'a> Tokens<'a> {
         loop {
             match self.next()? {
                 Token::Text(piece) if whole.is_empty() => whole = piece,
-                Token::Text(piece) => whole.to_mut().extend_from_slice(&piece),
+                Token::Text(piece) => join(&mut whole, &piece),
                 Token::Close => return Ok(whole),
                 Token::Open(_) | Token::End => return Err(Broken::new("an element where text belongs")),
             }
         }
     }
 
-    /// As [`Tokens::bytes`], as UTF-8.
+    /// As [`Tokens::str`], to keep.
     pub(crate) fn text(&mut self) -> Result<String, Broken> {
-        String::from_utf8(self.bytes()?.into_owned()).map_err(|_| Broken::new("text that is not UTF-8"))
+        self.str().map(Cow::into_owned)
+    }
+
+    /// As [`Tokens::bytes`], as UTF-8.
+    pub(crate) fn str(&mut self) -> Result<Cow<'a, str>, Broken> {
+        let text = match self.bytes()? {
+            Cow::Borrowed(text) => std::str::from_utf8(text).map(Cow::Borrowed).ok(),
+            Cow::Owned(text) => String::from_utf8(text).map(Cow::Owned).ok(),
+        };
+        text.ok_or_else(|| Broken::new("text that is not UTF-8"))
     }
 
     /// The text of the element that was just opened, `None` (and the element skipped) where it has children.
@@ -230,10 +239,27 @@ impl<'a> Tokens<'a> {
     fn name(&self) -> Result<&'a [u8], Broken> {
         let tag = self.document.get(self.start..self.position()).unwrap_or_default();
         let tag = tag.strip_prefix(b"<").ok_or_else(|| Broken::new("a tag that does not begin with <"))?;
-        let end = tag.iter().position(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'));
-        let name = &tag[..end.unwrap_or(tag.len())];
-        Ok(name.iter().rposition(|b| *b == b':').map_or(name, |colon| &name[colon + 1..]))
+        let mut begin = 0;
+        for (at, byte) in tag.iter().enumerate() {
+            match byte {
+                b'>' | b'/' | b' ' | b'\t' | b'\n' | b'\r' | b'\x0c' => return Ok(&tag[begin..at]),
+                b':' => begin = at + 1,
+                _ => {}
+            }
+        }
+        Ok(&tag[begin..])
     }
+}
+
+/// Appends a piece of text behind a reference, with room for what usually follows: the rest of a quoted tag.
+fn join(whole: &mut Cow<'_, [u8]>, piece: &[u8]) {
+    const TAG: usize = 48;
+    if let Cow::Borrowed(first) = whole {
+        let mut room = Vec::with_capacity((first.len() + piece.len()).max(TAG));
+        room.extend_from_slice(first);
+        *whole = Cow::Owned(room);
+    }
+    whole.to_mut().extend_from_slice(piece);
 }
 
 /// XML 1.0 section 2.11: a literal CR, or CR LF, reads as LF.
@@ -253,17 +279,17 @@ fn normalise_lines(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 }
 
 /// `lt`, `#65`, `#x41`; control characters too, as S3 and most backends write them.
-fn resolve(reference: &[u8]) -> Result<Vec<u8>, Broken> {
-    let named = match reference {
-        b"lt" => Some(b'<'),
-        b"gt" => Some(b'>'),
-        b"amp" => Some(b'&'),
-        b"quot" => Some(b'"'),
-        b"apos" => Some(b'\''),
+fn resolve(reference: &[u8]) -> Result<Cow<'static, [u8]>, Broken> {
+    let named: Option<&'static [u8]> = match reference {
+        b"lt" => Some(b"<"),
+        b"gt" => Some(b">"),
+        b"amp" => Some(b"&"),
+        b"quot" => Some(b"\""),
+        b"apos" => Some(b"'"),
         _ => None,
     };
     if let Some(byte) = named {
-        return Ok(vec![byte]);
+        return Ok(Cow::Borrowed(byte));
     }
     let unknown = || Broken::new(format!("the reference &{};", String::from_utf8_lossy(reference)));
     let digits = reference
@@ -276,7 +302,7 @@ fn resolve(reference: &[u8]) -> Result<Vec<u8>, Broken> {
         None => digits.parse(),
     };
     let character = number.ok().filter(|n| *n != 0).and_then(char::from_u32).ok_or_else(unknown)?;
-    Ok(character.to_string().into_bytes())
+    Ok(Cow::Owned(character.to_string().into_bytes()))
 }
 
 #[cfg(test)]
