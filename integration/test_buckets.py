@@ -89,7 +89,6 @@ def test_versions(s3, storage):
 # Copies are not there yet: they say so, and are never handed to the storage as they are.
 NOT_YET = {
     "upload_part_copy": {"UploadId": "some", "PartNumber": 1, "CopySource": "data-main/not-yet/source"},
-    "copy_object": {"CopySource": "data-main/not-yet/source"},
     "get_object_torrent": {},
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use md5::{Digest as _, Md5};
 
-use super::failure::{Names, error_from};
+use super::failure::{MAX_DOCUMENT, Names, error_from};
 use super::framing::{Framer, Framing, TrailerChecksum};
 use super::profile::Profile;
 use super::subresources;
@@ -20,6 +20,8 @@ use super::upload::Upload;
 use super::{Backend, Caller, Outgoing, Response, Step};
 use crate::config::UploadFraming;
 use crate::error::{Code, Error, Result};
+
+mod copies;
 
 /// A cut connection's object shows within this time, or not at all.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -105,6 +107,7 @@ impl Probe<'_> {
         let mut profile = Profile::assumed(&Default::default());
         self.framing(&mut profile, overrides.accept_short_bodies, overrides.framing).await?;
         self.conditions(&mut profile).await?;
+        self.copies(&mut profile).await?;
         self.ranges(&mut profile).await?;
         self.content_md5(&mut profile).await?;
         self.subresources(&mut profile, measure).await?;

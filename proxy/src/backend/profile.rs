@@ -20,6 +20,14 @@ pub struct Profile {
     pub put_if_match: bool,
     /// `If-Match` on DELETE is honoured.
     pub delete_if_match: bool,
+    /// It copies objects by itself.
+    pub copies: bool,
+    /// `x-amz-copy-source-if-match` is honoured: a copy can be pinned to the object that was looked at.
+    pub copy_source_if_match: bool,
+    /// `If-Match` on a copy is honoured, both ways.
+    pub copy_if_match: bool,
+    /// `If-None-Match: *` on a copy is honoured.
+    pub copy_if_none_match: bool,
     /// `Range: bytes=-N` gives the last N bytes, and the whole object where it is shorter.
     pub suffix_ranges: bool,
     /// A wrong Content-MD5 is refused.
@@ -39,6 +47,10 @@ impl Profile {
             put_if_none_match: false,
             put_if_match: false,
             delete_if_match: false,
+            copies: false,
+            copy_source_if_match: false,
+            copy_if_match: false,
+            copy_if_none_match: false,
             suffix_ranges: true,
             content_md5: true,
             subresources: BTreeSet::new(),
@@ -55,6 +67,14 @@ impl Profile {
             self.put_if_none_match = honoured;
             self.put_if_match = honoured;
             self.delete_if_match = honoured;
+        }
+        if let Some(pinned) = overrides.pinned_copies {
+            self.copies |= pinned;
+            self.copy_source_if_match = pinned;
+        }
+        if let Some(honoured) = overrides.conditional_copies {
+            self.copy_if_match = honoured;
+            self.copy_if_none_match = honoured;
         }
         if let Some(works) = overrides.suffix_ranges {
             self.suffix_ranges = works;
@@ -84,6 +104,7 @@ mod tests {
     fn nothing_is_assumed_that_could_lose_data() {
         let assumed = Profile::assumed(&ProfileOverrides::default());
         assert!(!assumed.put_if_none_match && !assumed.put_if_match && !assumed.delete_if_match);
+        assert!(!assumed.copy_source_if_match && !assumed.copy_if_match && !assumed.copy_if_none_match);
         assert!(!assumed.has_subresource("website"));
         assert_ne!(assumed.framing, UploadFraming::Plain);
     }
@@ -93,6 +114,8 @@ mod tests {
         let overrides = ProfileOverrides {
             framing: Some(UploadFraming::SignedChunks),
             conditional_writes: Some(true),
+            pinned_copies: Some(true),
+            conditional_copies: Some(false),
             suffix_ranges: Some(false),
             subresources: Some(vec!["website".into()]),
             accept_short_bodies: false,
@@ -100,6 +123,8 @@ mod tests {
         let profile = Profile::assumed(&overrides);
         assert_eq!(profile.upload_framing(), Framing::Signed);
         assert!(profile.put_if_match && profile.put_if_none_match && !profile.suffix_ranges);
+        assert!(profile.copies && profile.copy_source_if_match);
+        assert!(!profile.copy_if_match && !profile.copy_if_none_match);
         assert!(profile.has_subresource("website") && !profile.has_subresource("replication"));
     }
 }

@@ -73,8 +73,11 @@ fn show(profile: &Profile, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "  As a `profile` in the configuration, which goes before what is measured:")?;
     writeln!(
         out,
-        "    profile: {{ framing: {framing}, conditional_writes: {}, suffix_ranges: {}, subresources: [{}] }}",
+        "    profile: {{ framing: {framing}, conditional_writes: {}, pinned_copies: {}, conditional_copies: {}, \
+         suffix_ranges: {}, subresources: [{}] }}",
         profile.put_if_none_match && profile.put_if_match,
+        profile.copies && profile.copy_source_if_match,
+        profile.copy_if_match && profile.copy_if_none_match,
         profile.suffix_ranges,
         subresources.join(", ")
     )?;

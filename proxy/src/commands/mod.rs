@@ -7,7 +7,9 @@ mod demo;
 mod health;
 mod inspect;
 mod key;
+mod rewrap;
 mod serve;
+mod walk;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -63,6 +65,8 @@ enum Command {
     Key(key::Arguments),
     /// Show what is stored of one object: envelope, sizes, and, with access to its key, the trailer
     Inspect(inspect::Arguments),
+    /// Give every object of a bucket or prefix another key or mode, without moving data
+    Rewrap(rewrap::Arguments),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -133,6 +137,7 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Some(Command::Health(arguments)) => health::run(&arguments, out),
         Some(Command::Key(arguments)) => key::run(&arguments, out),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, out),
+        Some(Command::Rewrap(arguments)) => rewrap::run(&arguments, out),
     }
 }
 

@@ -168,6 +168,10 @@ pub struct ProfileOverrides {
     pub framing: Option<UploadFraming>,
     /// `If-Match` / `If-None-Match` on PUT are honoured.
     pub conditional_writes: Option<bool>,
+    /// It copies objects, and honours `x-amz-copy-source-if-match` there.
+    pub pinned_copies: Option<bool>,
+    /// `If-Match` / `If-None-Match` on copies are honoured.
+    pub conditional_copies: Option<bool>,
     /// `Range: bytes=-N` works.
     pub suffix_ranges: Option<bool>,
     /// Subresources that it has beyond the core set (`website`, `replication`, ...).

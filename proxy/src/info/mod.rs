@@ -9,7 +9,7 @@ mod tail;
 
 pub use cache::InfoCache;
 pub use open::{Opens, open_envelope, open_with_own_key};
-pub use read::{Found, Need, Target, lookup, read};
+pub use read::{Found, Need, Target, look, lookup, read};
 pub use standing::{Standing, standing};
 pub(crate) use tail::{backend_etag, changed, content_length, content_range, pin, unexpected};
 
@@ -157,7 +157,12 @@ fn chunks_around(sizes: impl IntoIterator<Item = u64>, plain: &Range<u64>) -> Ra
 }
 
 /// The ETag that clients see of a sealed object, unquoted.
-fn shown_etag(policy: EtagPolicy, fact: Option<&EtagFact>, plain_size: u64, backend_etag: &str) -> String {
+pub(crate) fn shown_etag(
+    policy: EtagPolicy,
+    fact: Option<&EtagFact>,
+    plain_size: u64,
+    backend_etag: &str,
+) -> String {
     match fact {
         Some(fact) => sealed_etag(policy, fact, backend_etag),
         // No trailer and no bytes: an empty single PUT.

@@ -153,6 +153,12 @@ pub async fn read(services: &Services, target: &Target<'_>, need: Need) -> Resul
     }
 }
 
+/// What an object's headers tell: its nature and length, and its key. Not its ETag and checksum, which stand at its end: for
+/// whoever only gives it another envelope.
+pub async fn look(services: &Services, target: &Target<'_>) -> Result<Found> {
+    head_only(services, target, Need::Footer, End::Archived).await
+}
+
 /// Info from an object's last bytes.
 async fn of_tail(services: &Services, target: &Target<'_>, need: Need, tail: Tail) -> Result<Found> {
     let Tail { headers, total, bytes } = tail;
@@ -277,7 +283,7 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
     let total = content_length(&headers)?;
     if total > 0 && matches!(why, End::Unsatisfiable) {
         // Without its end an object shows another ETag, and one that lost its envelope cannot be told.
-        return match ranged_tail(target, total, need.bytes()).await? {
+        return match ranged_tail(target, &headers, need.bytes()).await? {
             End::Read(tail) => of_tail(services, target, need, tail).await,
             _ => Err(unexpected("no range of an object that has bytes")),
         };

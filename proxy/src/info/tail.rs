@@ -50,16 +50,19 @@ async fn explicit_tail(target: &Target<'_>, want: u64) -> Result<End> {
     if head.status != StatusCode::OK {
         return Err(error_from(head, &target.names()).await);
     }
-    ranged_tail(target, content_length(&head.headers)?, want).await
+    ranged_tail(target, &head.headers, want).await
 }
 
-/// The last `want` bytes of an object of `total`.
-pub(super) async fn ranged_tail(target: &Target<'_>, total: u64, want: u64) -> Result<End> {
+/// The last `want` bytes of the object that a HEAD told of.
+pub(super) async fn ranged_tail(target: &Target<'_>, head: &HeaderMap, want: u64) -> Result<End> {
+    let total = content_length(head)?;
     if total == 0 {
         return Ok(End::Unsatisfiable);
     }
     let mut out = target.outgoing(Method::GET);
     out.headers.insert(RANGE, range_value(format!("bytes={}-{}", total.saturating_sub(want), total - 1)));
+    // Another object by now may have another length, and that is no fault of the backend's.
+    out.headers.insert(IF_MATCH, pin(&backend_etag(head)?)?);
     let response = target.backend.call(target.caller, out, Bytes::new()).await?;
     checked_tail(target, response, want).await
 }
@@ -68,6 +71,7 @@ async fn checked_tail(target: &Target<'_>, response: Response, want: u64) -> Res
     match response.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
         StatusCode::RANGE_NOT_SATISFIABLE => return Ok(End::Unsatisfiable),
+        StatusCode::PRECONDITION_FAILED => return Err(changed()),
         StatusCode::FORBIDDEN => {
             // An archived object refuses GET and answers HEAD; another refusal stays one.
             let error = error_from(response, &target.names()).await;

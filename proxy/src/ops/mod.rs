@@ -3,15 +3,18 @@
 
 pub mod attributes;
 pub mod bucket;
+pub mod copy;
 pub mod delete;
 pub mod encryption;
 pub mod get;
 pub mod keep_alive;
+mod late;
 pub mod list;
 pub mod minio;
 pub mod multipart;
 pub mod pass;
 pub mod put;
+pub mod source;
 pub mod write_key;
 
 use crate::auth::Verified;
@@ -48,15 +51,7 @@ impl<'a> Route<'a> {
 
     /// The same for a bucket that the caller has authorized itself.
     pub fn to(services: &'a Services, request: &Verified<S3Request>, bucket: &'a BucketName) -> Result<Self> {
-        let rule = services.config.buckets.rule(bucket);
-        let backend = services.backends.get(&rule.backend)?;
-        if backend.is_hidden(bucket, None) {
-            return Err(Error::client(Code::NoSuchBucket, "The specified bucket does not exist")
-                .field("BucketName", bucket.as_str()));
-        }
-        let identity = request.identity();
-        let caller =
-            if identity.is_anonymous() { Caller::Anonymous } else { backend.caller(identity.access_key()) };
+        let (rule, backend, caller) = reach(services, request, bucket)?;
         Ok(Self { rule, backend, caller, bucket })
     }
 
@@ -73,6 +68,24 @@ impl<'a> Route<'a> {
             opens: Opens::default(),
         }
     }
+}
+
+/// A bucket's rule, its backend, and as whom this request goes there; NoSuchBucket for one that is hidden.
+fn reach<'a>(
+    services: &'a Services,
+    request: &Verified<S3Request>,
+    bucket: &BucketName,
+) -> Result<(&'a BucketRule, &'a Backend, Caller)> {
+    let rule = services.config.buckets.rule(bucket);
+    let backend = services.backends.get(&rule.backend)?;
+    if backend.is_hidden(bucket, None) {
+        return Err(Error::client(Code::NoSuchBucket, "The specified bucket does not exist")
+            .field("BucketName", bucket.as_str()));
+    }
+    let identity = request.identity();
+    let caller =
+        if identity.is_anonymous() { Caller::Anonymous } else { backend.caller(identity.access_key()) };
+    Ok((rule, backend, caller))
 }
 
 /// The key that an object operation names.
@@ -118,6 +131,10 @@ pub async fn dispatch(
         Operation::PutObject => Box::pin(put::put_object(services, request, exchange)).await,
         Operation::GetObject => Box::pin(get::get_object(services, request, exchange)).await,
         Operation::HeadObject => Box::pin(get::head_object(services, request)).await,
+        Operation::CopyObject => Box::pin(copy::copy_object(services, request, exchange)).await,
+        Operation::UpdateObjectEncryption => {
+            Box::pin(copy::update_object_encryption(services, request, exchange)).await
+        }
         Operation::GetObjectAttributes => {
             Box::pin(attributes::get_object_attributes(services, request)).await
         }

@@ -35,7 +35,7 @@ pub async fn put_object(
 
     let mut out = target.outgoing(Method::PUT);
     out.headers = write::backend_headers(&request.headers);
-    translate_conditions(services, &target, &request.headers, &mut out.headers).await?;
+    translate_conditions(services, &target, &request.headers, Writing::Put, &mut out.headers).await?;
     let key = WriteKey::of(services, request, &target, sse).await?;
     let etag = key.etag_policy(route.rule);
     let sealing = ObjectSealing {
@@ -82,11 +82,21 @@ pub async fn put_object(
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })))
 }
 
+/// How a write is made. A backend may honour conditions on the one and ignore them on the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Writing {
+    /// By PutObject, or by CompleteMultipartUpload, which is believed to do as PutObject does.
+    Put,
+    /// By CopyObject.
+    Copy,
+}
+
 /// Conditions of a write speak of the ETag that clients see; the backend decides them atomically on its own.
 pub(super) async fn translate_conditions(
     services: &Services,
     target: &Target<'_>,
     request: &HeaderMap,
+    writing: Writing,
     out: &mut HeaderMap,
 ) -> Result<()> {
     let conditions = WriteConditions::of(request);
@@ -94,8 +104,12 @@ pub(super) async fn translate_conditions(
         return Ok(());
     }
     let profile = target.backend.profile();
-    let honoured = (conditions.if_match.is_none() || profile.put_if_match)
-        && (conditions.if_none_match.is_none() || profile.put_if_none_match);
+    let (if_match, if_none_match) = match writing {
+        Writing::Put => (profile.put_if_match, profile.put_if_none_match),
+        Writing::Copy => (profile.copy_if_match, profile.copy_if_none_match),
+    };
+    let honoured =
+        (conditions.if_match.is_none() || if_match) && (conditions.if_none_match.is_none() || if_none_match);
     if !honoured && services.config.compat.strict_conditions {
         return Err(Error::client(
             Code::NotImplemented,

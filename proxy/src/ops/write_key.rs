@@ -15,6 +15,7 @@ use crate::keys::{OpenKey, ResolvedKey, Scope};
 use crate::plan::customer::CustomerKeyHeaders;
 use crate::plan::sse::{self, BucketDefault, DeploymentSse, WriteSse};
 use crate::s3::S3Request;
+use crate::s3::operation::Operation;
 use crate::services::Services;
 
 /// A key that wraps a new object's own key, in hand. Every operation that makes an envelope goes through it:
@@ -49,6 +50,21 @@ impl WriteKey {
             WriteSse::Deployment(sse) => sse,
         };
         let resolved = resolve(services, request, target, &sse)?;
+        Self::fetch(services, target, resolved, sse).await
+    }
+
+    /// The same for an operator, who may use every key.
+    pub async fn of_operator(services: &Services, target: &Target<'_>, sse: DeploymentSse) -> Result<Self> {
+        let resolved = services.keyring.resolve(sse.key_id.as_deref())?;
+        Self::fetch(services, target, resolved, sse).await
+    }
+
+    async fn fetch(
+        services: &Services,
+        target: &Target<'_>,
+        resolved: ResolvedKey,
+        sse: DeploymentSse,
+    ) -> Result<Self> {
         let scope = if sse.per_object {
             Scope::Object {
                 binding: target.binding(),
@@ -120,8 +136,17 @@ impl WriteKey {
 /// # Errors
 /// Where the headers are refused, and where the bucket's rule cannot be read: it may block what is asked for.
 pub async fn decide(services: &Services, request: &S3Request, route: &Route<'_>) -> Result<WriteSse> {
+    let default = default_of(services, route).await?;
+    match request.operation {
+        Operation::CopyObject => sse::for_copy(&request.headers, &default),
+        _ => sse::for_write(&request.headers, &default),
+    }
+}
+
+/// What writes to the route's bucket get that ask for nothing.
+pub async fn default_of(services: &Services, route: &Route<'_>) -> Result<BucketDefault> {
     let stored = services.rules.get(&services.keyring, route.backend, route.bucket).await?;
-    sse::for_write(&request.headers, &BucketDefault::of(route.rule, stored.as_deref()))
+    Ok(BucketDefault::of(route.rule, stored.as_deref()))
 }
 
 fn resolve(

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod attributes;
 pub mod checksum;
+pub mod copy;
 pub mod customer;
 pub mod multipart;
 pub mod read;

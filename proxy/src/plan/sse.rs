@@ -87,11 +87,43 @@ impl BucketDefault {
             blocks_customer_keys: stored.and_then(|stored| stored.blocks_customer_keys).unwrap_or(false),
         }
     }
+
+    /// The encryption of a write that asks for nothing.
+    pub fn for_nothing_asked(&self) -> DeploymentSse {
+        self.unless_asked(None)
+    }
+
+    /// The same but for a bucket key that is asked for or refused.
+    fn unless_asked(&self, bucket_key: Option<bool>) -> DeploymentSse {
+        let bucket_key = bucket_key.or(self.bucket_key);
+        DeploymentSse {
+            mode: match self.mode {
+                SseMode::SseS3 => Mode::SseS3,
+                SseMode::SseKms => Mode::SseKms,
+            },
+            key_id: self.key_id.clone(),
+            bucket_key_id: self.key_id.clone(),
+            key_named_by_client: false,
+            context: None,
+            per_object: !bucket_key.unwrap_or(self.configured_bucket_key),
+            shows_bucket_key: self.mode == SseMode::SseKms && bucket_key == Some(true),
+        }
+    }
+
+    /// The bucket's own key, which everybody who writes there may name.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
 }
 
-/// Decides the encryption of a write.
+/// Decides the encryption of a write that copies nothing.
 pub fn for_write(headers: &HeaderMap, default: &BucketDefault) -> Result<WriteSse> {
     customer::refuse_copy_source(headers)?;
+    for_copy(headers, default)
+}
+
+/// The same for the destination of a copy, whose source may have a customer's key of its own.
+pub fn for_copy(headers: &HeaderMap, default: &BucketDefault) -> Result<WriteSse> {
     let Some(customer) = CustomerKeyHeaders::of(headers)? else {
         return deployments(headers, default).map(WriteSse::Deployment);
     };
@@ -166,21 +198,7 @@ fn deployments(headers: &HeaderMap, default: &BucketDefault) -> Result<Deploymen
             per_object: !default.configured_bucket_key,
             shows_bucket_key: false,
         },
-        None => {
-            let bucket_key = bucket_key.or(default.bucket_key);
-            DeploymentSse {
-                mode: match default.mode {
-                    SseMode::SseS3 => Mode::SseS3,
-                    SseMode::SseKms => Mode::SseKms,
-                },
-                key_id: default.key_id.clone(),
-                bucket_key_id,
-                key_named_by_client: false,
-                context: None,
-                per_object: !bucket_key.unwrap_or(default.configured_bucket_key),
-                shows_bucket_key: default.mode == SseMode::SseKms && bucket_key == Some(true),
-            }
-        }
+        None => default.unless_asked(bucket_key),
     })
 }
 

@@ -64,10 +64,7 @@ const WHY_DIRECTORY: &str = "directory buckets are not supported";
 const WHY_EXTENSION: &str = "this extension of S3 cannot work on encrypted objects";
 const WHY_IAM: &str = "identities are configured at the proxy; there is no IAM, STS or SNS here";
 const LATER_MULTIPART: &str = "copying into a part is not in this version yet; upload its bytes";
-const LATER_COPY: &str =
-    "server-side copies are not in this version yet; download and upload the object instead";
 const LATER_FORM: &str = "browser form uploads are not in this version yet; use PutObject or a presigned URL";
-const LATER: &str = "it is not in this version yet";
 
 const LISTING: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix", "allow-unordered"];
 const LISTING_V2: &[&str] = &[
@@ -135,8 +132,8 @@ operations! {
     PutObject: PUT Object "" NONE => Handler, Write;
     GetObject: GET Object "" OBJECT_READ => Handler, Read;
     HeadObject: HEAD Object "" OBJECT_READ => Handler, Read;
-    CopyObject: PUT Object "" NONE => NotYet(LATER_COPY), Write;
-    UpdateObjectEncryption: PUT Object "encryption" VERSION => NotYet(LATER), Write;
+    CopyObject: PUT Object "" NONE => Handler, Write;
+    UpdateObjectEncryption: PUT Object "encryption" VERSION => Handler, Write;
     DeleteObject: DELETE Object "" VERSION => Handler, Write;
     DeleteObjects: POST Bucket "delete" NONE => Handler, Write;
     GetObjectAttributes: GET Object "attributes" VERSION => Handler, Read;

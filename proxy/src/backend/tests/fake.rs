@@ -19,6 +19,10 @@ pub(super) struct Habits {
     pub(super) refuses: Vec<&'static str>,
     pub(super) ignores_trailers: bool,
     pub(super) ignores_conditions: bool,
+    pub(super) ignores_copy_sources: bool,
+    pub(super) ignores_copy_conditions: bool,
+    /// A copy is stored as what it looks like without its header: an object of no bytes.
+    pub(super) knows_no_copies: bool,
     pub(super) ignores_suffixes: bool,
     pub(super) ignores_md5: bool,
     pub(super) loses_objects: bool,
@@ -117,6 +121,11 @@ impl Store {
                     Some((status, body)) => (*status, String::new(), body.as_bytes().to_vec()),
                     None => error(501, "NotImplemented"),
                 }
+            }
+            ("PUT", Some(_))
+                if seen.header("x-amz-copy-source").is_some() && !self.habits.knows_no_copies =>
+            {
+                self.copy(path, seen)
             }
             ("PUT", Some(_)) => self.put(path, seen),
             ("GET", Some(_)) => self.get(&path, seen),
@@ -220,6 +229,19 @@ impl Store {
             self.objects.insert(path, body);
         }
         (200, format!("ETag: {tag}\r\n"), Vec::new())
+    }
+
+    fn copy(&mut self, path: String, seen: &Seen) -> Answer {
+        let source = percent_decode_str(seen.header("x-amz-copy-source").unwrap()).decode_utf8().unwrap();
+        let Some(body) = self.objects.get(source.as_ref()).cloned() else { return error(404, "NoSuchKey") };
+        let pinned = seen.header("x-amz-copy-source-if-match").filter(|_| !self.habits.ignores_copy_sources);
+        let holds = self.habits.ignores_copy_conditions || self.condition_holds(&path, seen);
+        if pinned.is_some_and(|pin| pin != etag(&body)) || !holds {
+            return error(412, "PreconditionFailed");
+        }
+        let tag = etag(&body);
+        self.objects.insert(path, body);
+        ok(format!("<CopyObjectResult><ETag>{tag}</ETag></CopyObjectResult>"))
     }
 
     fn condition_holds(&self, path: &str, seen: &Seen) -> bool {

@@ -33,6 +33,8 @@ async fn a_faithful_backend_gets_every_good_mark_and_is_left_clean() {
     assert_eq!(profile.trailer_checksum, TrailerChecksum::Crc64Nvme);
     assert!(profile.trailers_verified && profile.put_if_none_match && profile.put_if_match);
     assert!(profile.delete_if_match && profile.suffix_ranges && profile.content_md5);
+    assert!(profile.copies && profile.copy_source_if_match);
+    assert!(profile.copy_if_match && profile.copy_if_none_match);
     assert!(profile.subresources.is_empty());
     let left: Vec<String> = fake.store.lock().unwrap().objects.keys().cloned().collect();
     assert_eq!(left, ["s3cloak-system/format", "s3cloak-system/subresources"]);
@@ -82,6 +84,17 @@ async fn what_is_ignored_is_found_out() {
     .await;
     assert!(!profile.trailers_verified && !profile.put_if_none_match && !profile.put_if_match);
     assert!(!profile.delete_if_match && !profile.suffix_ranges && !profile.content_md5);
+}
+
+#[tokio::test]
+async fn copies_are_pinned_where_the_backend_lets_them() {
+    let sources = profile(Habits { ignores_copy_sources: true, ..Habits::default() }).await;
+    assert!(sources.copies && !sources.copy_source_if_match && sources.copy_if_match);
+    let destinations = profile(Habits { ignores_copy_conditions: true, ..Habits::default() }).await;
+    assert!(destinations.copies && destinations.copy_source_if_match);
+    assert!(!destinations.copy_if_match && !destinations.copy_if_none_match && destinations.put_if_match);
+    let none = profile(Habits { knows_no_copies: true, ..Habits::default() }).await;
+    assert!(!none.copies && !none.copy_source_if_match && !none.copy_if_match && !none.copy_if_none_match);
 }
 
 fn subresources() -> BTreeMap<&'static str, (u16, &'static str)> {

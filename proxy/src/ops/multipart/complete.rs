@@ -11,14 +11,14 @@ use object_format::{EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_
 
 use super::{sse_headers, upload};
 use crate::auth::Verified;
-use crate::backend::{Body, Response, error_from};
+use crate::backend::{Response, error_from};
 use crate::body;
 use crate::config::EtagPolicy;
 use crate::error::{Blame, Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
-use crate::ops::put::translate_conditions;
-use crate::ops::{Route, keep_alive, object_key};
+use crate::ops::put::{Writing, translate_conditions};
+use crate::ops::{Route, keep_alive, late, object_key};
 use crate::plan::answer;
 use crate::plan::checksum::ShownChecksum;
 use crate::plan::customer::{self, CustomerKeyHeaders};
@@ -106,7 +106,8 @@ impl Completion<'_> {
             check_promises(&self.request.headers, state.checksums(), plain_size(&chosen), computed)?;
         }
         let mut conditions = HeaderMap::new();
-        translate_conditions(self.services, &self.target, &self.request.headers, &mut conditions).await?;
+        let headers = &self.request.headers;
+        translate_conditions(self.services, &self.target, headers, Writing::Put, &mut conditions).await?;
         let entries: Vec<_> = chosen.iter().map(PartRecord::entry).collect();
         let (upload_tag, list_tag) = self.tags();
         let trailer = seal_trailer(state.trailer_key(), &entries, &facts, &upload_tag, &list_tag)
@@ -146,17 +147,9 @@ impl Completion<'_> {
 
     /// A 200 may hold an error: it was sent before the backend knew.
     async fn completed(&self, response: Response) -> Result<(HeaderMap, String)> {
-        if response.status != StatusCode::OK {
-            return Err(error_from(response, &self.target.names()).await);
-        }
-        let headers = answer::from_backend(&response.headers);
-        let document = response.body.collect(MAX_ANSWER).await?;
+        let (headers, document) = late::document(response, &self.target.names()).await?;
+        let headers = answer::from_backend(&headers);
         let unreadable = || info::unexpected("an answer to CompleteMultipartUpload that tells nothing");
-        if let Some(code) = first_text(&document, "Code").map_err(|_| unreadable())? {
-            let status = Code::known(&code).map_or(StatusCode::INTERNAL_SERVER_ERROR, |code| code.status());
-            let late = Response { status, headers: HeaderMap::new(), body: Body::from_bytes(document) };
-            return Err(error_from(late, &self.target.names()).await);
-        }
         let etag = first_text(&document, "ETag").map_err(|_| unreadable())?.unwrap_or_default();
         let etag = etag::unquote(&etag).to_owned();
         if etag.is_empty() { Err(unreadable()) } else { Ok((headers, etag)) }

@@ -3,16 +3,20 @@
 
 mod attributes;
 mod bucket;
+mod copy;
 mod delete;
 mod encryption;
 mod error;
 mod find;
 mod multipart;
+mod object_encryption;
+mod tagging;
 mod tokens;
 mod write;
 
 pub use attributes::{ObjectAttributes, ObjectPart, ObjectParts, PartsPage, render_attributes};
 pub use bucket::{Account, BucketPage, ListedBucket, location_constraint, parse_buckets, render_buckets};
+pub use copy::{BackendCopy, CopyResult, parse_backend_copy, render_copied_object, render_copied_part};
 pub use delete::{
     DeleteRequest, DeleteResult, DeletedKey, FailedKey, MAX_DELETE_BODY, ObjectToDelete, parse_delete,
     parse_delete_result, render_delete, render_delete_result,
@@ -24,6 +28,8 @@ pub use multipart::{
     BackendParts, Completed, ListedPart, MAX_COMPLETE_BODY, PartList, ShownPart, parse_backend_parts,
     parse_complete, parse_initiated, render_complete, render_completed, render_initiated, render_part_list,
 };
+pub use object_encryption::{ObjectEncryption, parse_object_encryption};
+pub use tagging::parse_tags;
 pub(crate) use tokens::{Broken, Token, Tokens};
 pub use write::Writer;
 pub(crate) use write::escape;

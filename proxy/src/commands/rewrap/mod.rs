@@ -1,0 +1,211 @@
+//! `rewrap`: every object below a prefix gets another key or mode. The backend copies each onto itself under a new envelope;
+//! no data moves.
+
+mod wanted;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clap::Args;
+use http::Method;
+
+use super::walk::{self, Listed, Visit, Visitor};
+use super::{ConfigFile, Failure, block_on};
+use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
+use crate::config::{BucketRule, Unencrypted};
+use crate::error::{Code, Error, Result};
+use crate::info::{self, Found, Nature, Opens, Target};
+use crate::ops::copy::{ATTEMPTS, onto_itself};
+use crate::ops::source::is_pinned;
+use crate::ops::write_key::WriteKey;
+use crate::plan::sse::BucketDefault;
+use crate::s3::name::BucketName;
+use crate::s3::xml::first_text;
+use crate::services::Services;
+use wanted::{Sse, Wanted};
+
+const EXAMPLES: &str = "\
+Without --key and --sse every object gets what the bucket's default gives to a new one today: run it after you changed that,
+or keys.default_key. Objects that have it already are left alone, so a second run does only what the first one missed.
+
+Examples:
+  s3cloak rewrap s3://photos --key photos-2027
+  s3cloak rewrap s3://photos/2026/ --sse aws:kms --key archive --checkpoint rewrap.state
+  s3cloak rewrap s3://photos --dry-run
+
+What it cannot reach, the report names: objects under customers' keys (SSE-C) and objects that are not encrypted. In a bucket
+with versioning the latest version of each object is copied into a new one; older versions stay under their keys.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    walk: walk::Arguments,
+    /// The key that objects get, spelled as clients may; their mode stays unless --sse says otherwise
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// The mode that clients are shown
+    #[arg(long, value_name = "MODE")]
+    sse: Option<Sse>,
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Nobody writes to these objects meanwhile: go on where the storage cannot pin a copy to the object that was looked at
+    #[arg(long)]
+    no_writers: bool,
+    /// Read every object and seal it under a new key of its own; moves all data
+    #[arg(long)]
+    reseal: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+    if arguments.reseal {
+        return Err(Failure::Usage(
+            "--reseal is not in this version yet; without it objects get another key, and their bytes stay"
+                .to_owned(),
+        ));
+    }
+    let place = arguments.walk.place()?;
+    let config = Arc::new(arguments.config.load()?);
+    block_on(async {
+        let services = Services::new(config)?;
+        let rule = services.config.buckets.rule(&place.bucket);
+        let backend = services.backends.get(&rule.backend)?;
+        backend.prepare().await?;
+        if !backend.profile().copy_source_if_match && !arguments.no_writers {
+            return Err(Failure::Failed(format!(
+                "The storage {} cannot pin a copy to the object that was looked at: an object that a client replaces at \
+                 that moment would be lost. Stop all writers and say --no-writers.",
+                backend.name()
+            )));
+        }
+        let wanted = wanted(&services, backend, &place.bucket, rule, arguments).await?;
+        let versioned = versioned(backend, &place.bucket).await?;
+        let rewrapper = Rewrapper {
+            services: &services,
+            backend,
+            rule: &BucketRule { unencrypted_objects: Unencrypted::Pass { before: None }, ..rule.clone() },
+            bucket: &place.bucket,
+            wanted: &wanted,
+            dry_run: arguments.dry_run,
+            no_writers: arguments.no_writers,
+        };
+        let task = if arguments.dry_run { format!("dry run: {wanted}") } else { wanted.to_string() };
+        writeln!(out, "{task}")?;
+        let report = walk::walk(&arguments.walk, backend, &place, &task, &rewrapper, out).await;
+        if versioned {
+            writeln!(
+                out,
+                "The bucket keeps versions: older ones than the latest stay under their keys. Do not delete those keys while \
+                 these versions are to be read."
+            )?;
+        }
+        report.map(drop)
+    })
+}
+
+/// What every object is to have, with its key tried.
+async fn wanted(
+    services: &Services,
+    backend: &Backend,
+    bucket: &BucketName,
+    rule: &BucketRule,
+    arguments: &Arguments,
+) -> Result<Wanted, Failure> {
+    let stored = services.rules.get(&services.keyring, backend, bucket).await?;
+    let default = BucketDefault::of(rule, stored.as_deref());
+    let wanted = Wanted::new(&services.keyring, &default, arguments.sse, arguments.key.clone())?;
+    let binding = rule.binding.as_deref().unwrap_or(bucket.as_str());
+    wanted.try_key(&services.keyring, binding).await?;
+    Ok(wanted)
+}
+
+/// Whether the bucket keeps older versions. A backend that does not know the question has none.
+async fn versioned(backend: &Backend, bucket: &BucketName) -> Result<bool, Failure> {
+    let out = Outgoing::bucket(Method::GET, bucket).flag("versioning");
+    let response = backend.call(&Caller::Own, out, Bytes::new()).await?;
+    if response.is_success() {
+        let document = response.body.collect(1 << 20).await?;
+        let status =
+            first_text(&document, "Status").map_err(|_| info::unexpected("an answer that is no XML"))?;
+        return Ok(status.is_some());
+    }
+    let error = error_from(response, &Names { bucket: Some(bucket), key: None }).await;
+    match error.code() {
+        Code::NoSuchBucket | Code::AccessDenied => Err(error.into()),
+        _ => Ok(false),
+    }
+}
+
+struct Rewrapper<'a> {
+    services: &'a Services,
+    backend: &'a Backend,
+    /// With plaintext let through: it is left alone, and not an error.
+    rule: &'a BucketRule,
+    bucket: &'a BucketName,
+    wanted: &'a Wanted,
+    dry_run: bool,
+    no_writers: bool,
+}
+
+#[async_trait]
+impl Visitor for Rewrapper<'_> {
+    async fn visit(&self, object: &Listed) -> Visit {
+        match Box::pin(self.rewrap(object)).await {
+            Ok(what) => Visit::Counted(what),
+            // It was deleted since it was listed.
+            Err(error) if *error.code() == Code::NoSuchKey => Visit::Counted("gone meanwhile"),
+            Err(error) => Visit::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Rewrapper<'_> {
+    async fn rewrap(&self, object: &Listed) -> Result<&'static str> {
+        let target = Target {
+            backend: self.backend,
+            caller: &Caller::Own,
+            rule: self.rule,
+            bucket: self.bucket,
+            key: &object.key,
+            version: None,
+            carried: None,
+            opens: Opens::Facts,
+        };
+        for _ in 0..ATTEMPTS {
+            let found = info::look(self.services, &target).await?;
+            if let Some(why) = self.left_alone(&found) {
+                return Ok(why);
+            }
+            if self.dry_run {
+                return Ok("to be re-wrapped");
+            }
+            if !self.no_writers && !is_pinned(&target, &found) {
+                return Err(Error::internal("a copy that cannot be pinned"));
+            }
+            let header = found.opened.as_ref().map(|(envelope, _)| envelope.header());
+            let header = header.ok_or_else(|| Error::internal("a sealed object without an envelope"))?;
+            let sse = self.wanted.for_object(header)?;
+            let context = sse.context.as_ref().map_or(0, String::len);
+            let key = WriteKey::of_operator(self.services, &target, sse).await?;
+            if onto_itself(&target, &found, &key, context).await?.is_some() {
+                return Ok("re-wrapped");
+            }
+        }
+        Err(info::changed())
+    }
+
+    fn left_alone(&self, found: &Found) -> Option<&'static str> {
+        match (&found.info.nature, &found.opened) {
+            (Nature::Sealed { .. }, Some((envelope, _))) => {
+                self.wanted.is_met(envelope.header()).then_some("had it already")
+            }
+            (Nature::Sealed { .. }, None) => Some("under a customer's key, left alone"),
+            (Nature::Marker | Nature::Plain, _) => Some("not encrypted, left alone"),
+        }
+    }
+}

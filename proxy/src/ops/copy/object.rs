@@ -1,0 +1,212 @@
+//! CopyObject as clients ask for it: rights on both sides, directives, conditions, and the answer, which may have to begin
+//! before the copy is done.
+
+use http::HeaderMap;
+use http::{HeaderName, StatusCode};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::{ATTEMPTS, Copied, Rewrap};
+use crate::auth::Verified;
+use crate::body;
+use crate::error::{Code, Error, Result};
+use crate::exchange::{Exchange, Head, Outcome, Reply};
+use crate::info::{self, Info, Nature, Need, Target};
+use crate::ops::put::{Writing, translate_conditions};
+use crate::ops::source::Source;
+use crate::ops::write_key::{self, WriteKey};
+use crate::ops::{Route, keep_alive, object_key};
+use crate::plan::checksum::ShownChecksum;
+use crate::plan::copy::{
+    Directives, MAX_COPY, Reseal, asked_checksum, backend_headers, changes_itself, changes_nothing,
+    has_checksum,
+};
+use crate::plan::{answer, write};
+use crate::s3::S3Request;
+use crate::s3::checksum::ChecksumAlgorithm;
+use crate::s3::condition::WriteConditions;
+use crate::s3::xml::{CopyResult, render_copied_object};
+use crate::services::Services;
+
+/// A copy has no body; what some client sends all the same is read and means nothing.
+const MAX_BODY: usize = 64 * 1024;
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source-version-id");
+
+/// Answers CopyObject.
+pub async fn copy_object(
+    services: &Services,
+    request: &Verified<S3Request>,
+    exchange: &mut dyn Exchange,
+) -> Result<Outcome> {
+    let route = Route::of(services, request)?;
+    let key = object_key(&route, request)?;
+    let target = route.target(key, None).carrying(&request.headers);
+    let directives = Directives::of(&request.headers)?;
+    let checksum = asked_checksum(&request.headers)?;
+    body::collect(request, exchange, MAX_BODY).await?;
+    let source = Source::of(services, request, Need::Footer).await?;
+    let onto_itself = source.named.bucket == *target.bucket && source.named.key == *target.key;
+    let changes = changes_itself(&request.headers, &directives) || source.customer.is_some();
+    if onto_itself && source.named.version.is_none() && !changes {
+        return Err(changes_nothing());
+    }
+    if source.info().plain_size > MAX_COPY {
+        return Err(Error::client(
+            Code::InvalidRequest,
+            format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_COPY}"
+            ),
+        ));
+    }
+    let sse = write_key::decide(services, request, &route).await?;
+    let context = sse.context_len();
+    let key = WriteKey::of(services, request, &target, sse).await?;
+    let mut early = HeaderMap::new();
+    key.response_headers(&mut early);
+    let copying =
+        Copying { services, request, route: &route, target, directives, checksum, context, onto_itself, key };
+    keep_alive::answer(request, exchange, early, Box::pin(copying.run(source))).await
+}
+
+/// One request to copy an object.
+struct Copying<'a> {
+    services: &'a Services,
+    request: &'a Verified<S3Request>,
+    route: &'a Route<'a>,
+    target: Target<'a>,
+    directives: Directives,
+    checksum: Option<ChecksumAlgorithm>,
+    /// Length of the client's encryption context.
+    context: usize,
+    onto_itself: bool,
+    key: WriteKey,
+}
+
+impl Copying<'_> {
+    async fn run(&self, mut source: Source<'_>) -> Result<Reply> {
+        for attempt in 1..=ATTEMPTS {
+            if attempt > 1 {
+                source.again(self.services, self.request, Need::Footer).await?;
+            }
+            if let Some(why) = self.reseal(&source) {
+                return Err(not_here(why));
+            }
+            let copied = self.rewrap(&source).await;
+            // Also after a failure: the backend may have made the copy although its answer was lost.
+            self.services.info.forget(self.target.bucket, self.target.key, None);
+            if let Some(copied) = copied? {
+                return self.reply(&source, copied);
+            }
+            self.check_destination().await?;
+        }
+        if WriteConditions::of(&self.request.headers).is_empty() {
+            return Err(info::changed());
+        }
+        Err(Error::client(
+            Code::ConditionalRequestConflict,
+            "The conditional request cannot succeed due to a conflicting operation against this resource.",
+        ))
+    }
+
+    /// Why the bytes cannot stay as they are, if so.
+    fn reseal(&self, source: &Source<'_>) -> Option<Reseal> {
+        if source.backend.name() != self.target.backend.name() {
+            return Some(Reseal::Elsewhere);
+        }
+        match (&source.info().nature, &source.found.opened) {
+            (Nature::Sealed { .. }, Some(_)) => {}
+            _ => return Some(Reseal::Plain),
+        }
+        if !has_checksum(source.info(), self.checksum) {
+            return Some(Reseal::Checksum);
+        }
+        (!source.is_pinned()).then_some(Reseal::Unpinned)
+    }
+
+    async fn rewrap(&self, source: &Source<'_>) -> Result<Option<Copied>> {
+        let headers = backend_headers(&self.request.headers, &source.found.headers, &self.directives)?;
+        write::check_limits(&headers, 0, self.context, &self.target.backend.config().limits)?;
+        let mut conditions = HeaderMap::new();
+        translate_conditions(
+            self.services,
+            &self.target,
+            &self.request.headers,
+            Writing::Copy,
+            &mut conditions,
+        )
+        .await?;
+        if self.onto_itself && source.named.version.is_none() && conditions.is_empty() {
+            conditions = self_pins(&self.target, source.info())?;
+        }
+        let (source, found, key) = (source.target(), &source.found, &self.key);
+        Rewrap { source, found, destination: self.target, key, headers, conditions }.make().await
+    }
+
+    /// After a condition failed at the backend: whether it is one of the client's on the destination, as it is now.
+    async fn check_destination(&self) -> Result<()> {
+        let conditions = WriteConditions::of(&self.request.headers);
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        match Box::pin(info::lookup(self.services, &self.target, Need::Footer)).await {
+            Ok(info) => conditions.decide(Some(&info.etag)),
+            Err(error) if error.code().status() == StatusCode::NOT_FOUND => conditions.decide(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reply(&self, source: &Source<'_>, copied: Copied) -> Result<Reply> {
+        let info = source.info();
+        let fact = info.end().facts().map(|facts| &facts.etag);
+        let policy = self.key.etag_policy(self.route.rule);
+        let etag = info::shown_etag(policy, fact, info.plain_size, &copied.backend_etag);
+        let last_modified = match copied.last_modified {
+            Some(text) => text,
+            None => now()?,
+        };
+        let checksum = ShownChecksum::of_object(info);
+        let document = render_copied_object(&CopyResult {
+            etag: &etag,
+            last_modified: &last_modified,
+            checksum: checksum.map(|shown| (shown.algorithm, shown.text(), Some(shown.kind))),
+        });
+        let mut headers = answer::from_backend(&copied.headers);
+        if let Some(version) = source.found.headers.get(VERSION_ID).filter(|version| *version != "null") {
+            headers.insert(SOURCE_VERSION_ID, version.clone());
+        }
+        self.key.response_headers(&mut headers);
+        Ok(Reply::xml(Head { status: StatusCode::OK, headers }, document))
+    }
+}
+
+/// What keeps an object that only gets another key or metadata from replacing a newer one, where the backend can.
+pub(super) fn self_pins(target: &Target<'_>, info: &Info) -> Result<HeaderMap> {
+    let mut out = HeaderMap::new();
+    if target.backend.profile().copy_if_match {
+        out.insert(http::header::IF_MATCH, info::pin(&info.backend_etag)?);
+    }
+    Ok(out)
+}
+
+/// Refuses what needs the bytes to be read and sealed anew.
+pub(super) fn not_here(why: Reseal) -> Error {
+    let why = match why {
+        Reseal::Plain => "the source is not encrypted",
+        Reseal::Elsewhere => "the source lies on another storage",
+        Reseal::Checksum => "another checksum is asked for than the object has",
+        Reseal::Unpinned => "the storage behind the proxy does not promise to copy what was asked for",
+    };
+    Error::client(
+        Code::NotImplemented,
+        format!(
+            "This copy has to be read and sealed anew, which is not in this version yet: {why}. Download and upload the object."
+        ),
+    )
+}
+
+/// RFC 3339 with milliseconds.
+fn now() -> Result<String> {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::now_utc().format(format).map_err(|e| Error::internal(format!("the time: {e}")))
+}
