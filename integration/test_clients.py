@@ -120,6 +120,14 @@ class TestAwsCli:
         aws("s3", "cp", f"s3://{bucket}/{prefix}large", tmp_path / "back")
         assert (tmp_path / "back").read_bytes() == data
 
+    def test_copy_of_a_large_object_between_buckets(self, aws, buckets, prefix, tmp_path, s3):
+        """Over its threshold the client copies part by part."""
+        data, source, target = noise(64 << 20), buckets["data"], buckets["opaque"]
+        s3.put_object(Bucket=source, Key=f"{prefix}large", Body=data)
+        aws("s3", "cp", f"s3://{source}/{prefix}large", f"s3://{target}/{prefix}large")
+        aws("s3", "cp", f"s3://{target}/{prefix}large", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == data
+
     def test_presigned_url(self, aws, bucket, prefix, s3, tmp_path):
         s3.put_object(Bucket=bucket, Key=f"{prefix}a b", Body=b"presigned")
         url = aws("s3", "presign", f"s3://{bucket}/{prefix}a b").strip()

@@ -107,7 +107,6 @@ async fn subresources_that_the_backend_may_not_have_do_not_reach_it() {
         ("DELETE", format!("/{BUCKET}?replication")),
         ("PUT", format!("/{BUCKET}?accelerate")),
         ("DELETE", format!("/{BUCKET}/k?annotation")),
-        ("PUT", format!("/{BUCKET}/k?encryption")),
         ("DELETE", format!("/{BUCKET}?no-such-thing")),
     ] {
         stack.store.journal().take();

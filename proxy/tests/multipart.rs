@@ -9,74 +9,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use kms_client::local::LocalKeys;
-use md5::{Digest as _, Md5};
 use s3cloak::demo::store::Fault;
-use support::{Answer, BUCKET, Call, Client, Options, Stack, md5_hex, random, serve, shares_a_run};
+use support::uploads::{
+    Headers, SYSTEM, between, complete, create, customer, kept, list, part, s3_etag, stored, with,
+};
+use support::{BUCKET, Call, Client, Options, Stack, md5_hex, random, serve, shares_a_run};
 
-const SYSTEM: &str = "s3cloak-system";
 const MIN: usize = 5 << 20;
 
 /// Bodies by part number.
 type Parts = Vec<(u32, Vec<u8>)>;
-type Headers = Vec<(&'static str, String)>;
-
-fn customer(key: [u8; 32]) -> Headers {
-    vec![
-        ("x-amz-server-side-encryption-customer-algorithm", "AES256".to_owned()),
-        ("x-amz-server-side-encryption-customer-key", STANDARD.encode(key)),
-        ("x-amz-server-side-encryption-customer-key-MD5", STANDARD.encode(Md5::digest(key))),
-    ]
-}
-
-fn with(call: Call, headers: &Headers) -> Call {
-    headers.iter().fold(call, |call, (name, value)| call.header(name, value.clone()))
-}
-
-fn between(text: &str, element: &str) -> String {
-    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-    let start = text.find(&open).unwrap_or_else(|| panic!("no {element} in {text}")) + open.len();
-    text[start..start + text[start..].find(&close).unwrap()].replace("&quot;", "\"")
-}
-
-async fn create(proxy: &Client, key: &str, headers: &Headers) -> String {
-    let answer = proxy.send(with(Call::new("POST", format!("/{BUCKET}/{key}?uploads")), headers)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    between(&answer.text(), "UploadId")
-}
-
-async fn part(proxy: &Client, key: &str, id: &str, number: u32, body: &[u8], headers: &Headers) -> Answer {
-    let target = format!("/{BUCKET}/{key}?partNumber={number}&uploadId={id}");
-    proxy.send(with(Call::new("PUT", target).body(body), headers)).await
-}
-
-/// Uploads a part and gives its ETag, quoted.
-async fn stored(proxy: &Client, key: &str, id: &str, number: u32, body: &[u8]) -> String {
-    let answer = part(proxy, key, id, number, body, &vec![]).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.header("etag").unwrap().to_owned()
-}
-
-fn list(parts: &[(u32, String)]) -> String {
-    let parts: String = parts
-        .iter()
-        .map(|(n, etag)| format!("<Part><PartNumber>{n}</PartNumber><ETag>{etag}</ETag></Part>"))
-        .collect();
-    format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>")
-}
-
-async fn complete(proxy: &Client, key: &str, id: &str, parts: &[(u32, String)]) -> Answer {
-    proxy.send(Call::new("POST", format!("/{BUCKET}/{key}?uploadId={id}")).body(list(parts))).await
-}
-
-/// What S3 shows of an object of these parts.
-fn s3_etag(parts: &[&[u8]]) -> String {
-    let md5s: Vec<u8> = parts.iter().flat_map(|part| Md5::digest(part).to_vec()).collect();
-    format!("\"{}-{}\"", md5_hex(&md5s), parts.len())
-}
-
-fn kept(stack: &Stack) -> Vec<String> {
-    stack.store.keys(SYSTEM).into_iter().filter(|key| key.starts_with("mpu/")).collect()
-}
 
 #[tokio::test]
 async fn parts_come_in_any_order_and_again() {

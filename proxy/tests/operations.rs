@@ -141,7 +141,7 @@ const TABLE: &[(&str, Want)] = &[
 ];
 
 /// Handlers to come: until then refused, and never passed.
-const NOT_YET: &[&str] = &["UploadPartCopy"];
+const NOT_YET: &[&str] = &[];
 
 /// Deprecated names whose requests are the same on the wire as those of their successors.
 const SAME_WIRE: &[(&str, &str)] = &[

@@ -6,56 +6,16 @@ use std::collections::VecDeque;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
-use super::digest::Md5Digest;
+use super::learn::{BodyFacts, Digests, Learn};
 use crate::auth::{PayloadCheck, Verified};
 use crate::error::{Code, Error, Result};
 use crate::exchange::Exchange;
 use crate::s3::S3Request;
-use crate::s3::checksum::{ChecksumAlgorithm, Declared, Hasher};
+use crate::s3::checksum::Declared;
 use crate::s3::chunked::ChunkedDecoder;
 use crate::s3::operation::Operation;
-
-/// What is to be learned from a body while it passes, beyond what the client promised.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Learn {
-    /// The MD5, for an ETag.
-    pub md5: bool,
-    /// A CRC64NVME where the client sent no checksum, as S3 computes.
-    pub checksum: bool,
-    /// A checksum that is needed beside the one that the client sent.
-    pub also: Option<ChecksumAlgorithm>,
-}
-
-/// What a whole body turned out to be.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct BodyFacts {
-    /// MD5 of the plaintext, where asked for or promised.
-    pub md5: Option<[u8; 16]>,
-    /// Checksum of the plaintext: the client's algorithm, or CRC64NVME.
-    pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
-    /// The other checksum that was asked for, under [`Learn::also`], where it is not the same.
-    pub also: Option<Vec<u8>>,
-}
-
-impl BodyFacts {
-    /// The client's checksum, or the one that stands in for none, as answers show it.
-    pub fn checksum_header(&self) -> Option<(HeaderName, HeaderValue)> {
-        let (algorithm, value) = self.checksum.as_ref()?;
-        let value = HeaderValue::from_str(&ChecksumAlgorithm::format_value(value)).ok()?;
-        Some((algorithm.header_name(), value))
-    }
-
-    /// The checksum under `algorithm`, if it was learned.
-    pub fn checksum_of(&self, algorithm: ChecksumAlgorithm) -> Option<&[u8]> {
-        match &self.checksum {
-            Some((known, value)) if *known == algorithm => Some(value),
-            _ => self.also.as_deref(),
-        }
-    }
-}
 
 /// One request body on its way in.
 pub struct Incoming {
@@ -64,12 +24,9 @@ pub struct Incoming {
     decoder: Option<ChunkedDecoder>,
     ready: VecDeque<Bytes>,
     payload: Option<(Context, [u8; 32])>,
-    md5: Option<Md5Digest>,
     content_md5: Option<[u8; 16]>,
     declared: Option<Declared>,
-    algorithm: Option<ChecksumAlgorithm>,
-    hasher: Option<Hasher>,
-    also: Option<Hasher>,
+    digests: Digests,
     ended: bool,
 }
 
@@ -113,23 +70,17 @@ impl Incoming {
             PayloadCheck::Sha256(expected) => Some((Context::new(&SHA256), *expected)),
             _ => None,
         };
-        let algorithm = declared
-            .as_ref()
-            .map(|d| d.algorithm)
-            .or(learn.also)
-            .or(learn.checksum.then_some(ChecksumAlgorithm::Crc64Nvme));
+        let promised = declared.as_ref().map(|d| d.algorithm);
+        let digests = Digests::new(learn, length, promised, content_md5.is_some());
         Ok(Self {
             length,
             seen: 0,
             decoder,
             ready: VecDeque::new(),
             payload,
-            md5: (learn.md5 || content_md5.is_some()).then(|| Md5Digest::new(length)),
             content_md5,
             declared,
-            algorithm,
-            hasher: algorithm.map(Hasher::new),
-            also: learn.also.filter(|also| Some(*also) != algorithm).map(Hasher::new),
+            digests,
             ended: false,
         })
     }
@@ -165,15 +116,7 @@ impl Incoming {
         if let Some((sha, _)) = &mut self.payload {
             sha.update(piece);
         }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(piece);
-        }
-        if let Some(also) = &mut self.also {
-            also.update(piece);
-        }
-        if let Some(md5) = &mut self.md5 {
-            md5.update(piece).await;
-        }
+        self.digests.update(piece).await;
         Ok(())
     }
 
@@ -191,25 +134,18 @@ impl Incoming {
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
             ));
         }
-        let md5 = match self.md5 {
-            Some(md5) => {
-                Some(md5.finish().await.ok_or_else(|| Error::internal("the MD5 helper thread died"))?)
-            }
-            None => None,
-        };
-        if self.content_md5.is_some() && self.content_md5 != md5 {
+        let facts = self.digests.finish().await?;
+        if self.content_md5.is_some() && self.content_md5 != facts.md5 {
             return Err(Error::client(
                 Code::BadDigest,
                 "The Content-MD5 you specified did not match what we received.",
             ));
         }
-        let algorithm = self.algorithm;
-        let checksum = algorithm.zip(self.hasher.map(Hasher::finish));
-        if let (Some(declared), Some((algorithm, computed))) = (&self.declared, &checksum) {
+        if let (Some(declared), Some((algorithm, computed))) = (&self.declared, &facts.checksum) {
             let trailer = trailers.as_ref().and_then(|t| t.get(algorithm.header_name().as_str()));
             declared.check(trailer, computed)?;
         }
-        Ok(BodyFacts { md5, checksum, also: self.also.map(Hasher::finish) })
+        Ok(facts)
     }
 }
 

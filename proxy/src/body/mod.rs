@@ -1,16 +1,22 @@
-//! BODIES: the pure format joined to streams. `incoming` verifies what clients send, `upload` seals it towards the
-//! backend, `download` opens what the backend sends. No decision of policy is made here.
+//! BODIES: the pure format joined to streams. `incoming` verifies what clients send, `reader` opens what the backend sends,
+//! `upload` seals either towards the backend, `download` hands on to clients. No decision of policy is made here.
 
 mod budget;
 mod digest;
 mod download;
 mod incoming;
+mod learn;
+mod plaintext;
+mod reader;
 mod sealing;
 mod upload;
 
 pub use budget::{BufferBudget, BufferRoom};
 pub use digest::content_md5;
-pub use download::{Download, Window, open, relay};
-pub use incoming::{BodyFacts, Incoming, Learn, collect, declared_length, required_length};
-pub use sealing::{ObjectSealing, PartSealing, carry_envelope};
+pub use download::deliver;
+pub use incoming::{Incoming, collect, declared_length, required_length};
+pub use learn::{BodyFacts, Learn};
+pub use plaintext::{ClientBody, Plaintext};
+pub use reader::{Cut, Opening, Reader, StoredBody, Window};
+pub use sealing::{ObjectSealing, PartSealing, carry_envelope, sealed_facts};
 pub use upload::{BodySealer, Sealing, Stored, store};

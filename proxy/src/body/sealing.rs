@@ -7,7 +7,7 @@ use object_format::{
     ObjectSecrets, PartAttempt, PartSealer, SealError, SealedFacts, Sealer,
 };
 
-use super::incoming::{BodyFacts, Learn};
+use super::learn::{BodyFacts, Learn};
 use super::upload::{BodySealer, Sealing};
 use crate::backend::Outgoing;
 use crate::config::EtagPolicy;
@@ -36,6 +36,8 @@ pub struct ObjectSealing<'a> {
     pub name: ObjectName<'a>,
     /// What its ETag will be.
     pub etag: EtagPolicy,
+    /// The checksum that it needs where the body comes with none; else CRC64NVME.
+    pub checksum: Option<ChecksumAlgorithm>,
     /// Bodies up to this length are verified whole first.
     pub buffer: u64,
 }
@@ -51,7 +53,7 @@ impl Sealing for ObjectSealing<'_> {
     }
 
     fn learn(&self) -> Learn {
-        Learn { md5: self.etag == EtagPolicy::Md5, checksum: true, also: None }
+        Learn { md5: self.etag == EtagPolicy::Md5, checksum: true, also: self.checksum }
     }
 
     fn begin(&self, length: u64, out: &mut Outgoing) -> Result<ObjectSealer> {
@@ -144,7 +146,8 @@ impl BodySealer for PartBodySealer {
     }
 }
 
-fn sealed_facts(facts: &BodyFacts, etag: EtagPolicy) -> SealedFacts {
+/// What a footer says of a whole object.
+pub fn sealed_facts(facts: &BodyFacts, etag: EtagPolicy) -> SealedFacts {
     SealedFacts {
         etag: match (etag, facts.md5) {
             (EtagPolicy::Md5, Some(md5)) => EtagFact::Md5(md5),

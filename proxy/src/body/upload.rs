@@ -1,17 +1,15 @@
-//! Plaintext in, sealed body out: verified whole from a buffer where there is room, else streamed with the last
-//! sealed bytes held back until every promise of the client held. How it is sealed is `sealing.rs`'s.
+//! Plaintext in, sealed body out: verified whole from a buffer where there is room, else streamed with the last sealed bytes
+//! held back until the whole of it was seen to be good. Where it comes from is `plaintext.rs`'s, how it is sealed `sealing.rs`'s.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, StatusCode};
 
+use super::BufferBudget;
 use super::digest::content_md5;
-use super::incoming::{BodyFacts, Incoming, Learn};
-use super::{BufferBudget, required_length};
-use crate::auth::Verified;
+use super::learn::{BodyFacts, Learn};
+use super::plaintext::Plaintext;
 use crate::backend::{Backend, Body, Caller, Outgoing, Response, Step};
-use crate::error::{Error, Result};
-use crate::exchange::Exchange;
-use crate::s3::S3Request;
+use crate::error::{Code, Error, Result};
 use crate::s3::xml::first_text;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -53,40 +51,37 @@ pub struct Stored<M> {
     pub sealed: Option<(BodyFacts, M)>,
 }
 
-/// Reads, verifies, seals and stores a request body. `out` is the backend request without framing.
+/// Reads, verifies, seals and stores a body. `out` is the backend request without framing.
 pub async fn store<S: Sealing>(
-    request: &Verified<S3Request>,
-    exchange: &mut dyn Exchange,
+    mut body: impl Plaintext,
     budget: &BufferBudget,
     backend: &Backend,
     caller: &Caller,
     mut out: Outgoing,
     sealing: &S,
 ) -> Result<Stored<<S::Sealer as BodySealer>::Mark>> {
-    let length = required_length(request)?;
-    let mut incoming = Incoming::new(request, length, sealing.learn())?;
-    exchange.send_continue().await?;
+    let length = body.length();
     let room = if length <= sealing.buffer() { budget.try_take(length) } else { None };
 
     let Some(_room) = room else {
         let sealer = sealing.begin(length, &mut out)?;
-        return stream(exchange, incoming, backend, caller, out, sealer).await;
+        return stream(body, backend, caller, out, sealer).await;
     };
     let capacity = usize::try_from(length).map_err(|_| Error::internal("a buffered body of 2^64"))?;
     // One buffer: pieces kept as they come would each cost more than the byte that a hostile client puts in it.
     let mut plain = BytesMut::with_capacity(capacity);
-    while let Some(piece) = incoming.next(exchange).await? {
+    while let Some(piece) = body.next().await? {
         plain.extend_from_slice(&piece);
     }
-    let facts = incoming.finish().await?;
+    let facts = body.finish().await?;
     let sealer = sealing.begin(length, &mut out)?;
     let mark = sealer.mark();
-    let body = seal_whole(sealer, &plain, &facts)?;
-    let mut response = backend.call(caller, out.clone(), body.clone()).await?;
+    let sealed = seal_whole(sealer, &plain, &facts)?;
+    let mut response = backend.call(caller, out.clone(), sealed.clone()).await?;
     if response.status == StatusCode::BAD_REQUEST && wants_digest(&mut response).await? {
         // The same sealed bytes go out again: nothing is sealed twice under one salt.
-        out.headers.insert(CONTENT_MD5, content_md5(&body));
-        response = backend.call(caller, out, body).await?;
+        out.headers.insert(CONTENT_MD5, content_md5(&sealed));
+        response = backend.call(caller, out, sealed).await?;
     }
     Ok(Stored { response, sealed: Some((facts, mark)) })
 }
@@ -112,8 +107,7 @@ fn seal_whole(mut sealer: impl BodySealer, plain: &[u8], facts: &BodyFacts) -> R
 }
 
 async fn stream<B: BodySealer>(
-    exchange: &mut dyn Exchange,
-    mut incoming: Incoming,
+    mut body: impl Plaintext,
     backend: &Backend,
     caller: &Caller,
     out: Outgoing,
@@ -124,7 +118,7 @@ async fn stream<B: BodySealer>(
     let mut sealed = Vec::new();
     // Leaving this function early drops the upload, which withholds its end: the backend stores nothing.
     loop {
-        let piece = match upload.drive(incoming.next(exchange)).await? {
+        let piece = match upload.drive(body.next()).await? {
             Step::Done(piece) => piece?,
             Step::Answered(response) => return early(response),
         };
@@ -136,7 +130,7 @@ async fn stream<B: BodySealer>(
             }
         }
     }
-    let facts = match upload.drive(incoming.finish()).await? {
+    let facts = match upload.drive(body.finish()).await? {
         Step::Done(facts) => facts?,
         Step::Answered(response) => return early(response),
     };
@@ -149,7 +143,7 @@ async fn stream<B: BodySealer>(
 fn early<M>(response: Response) -> Result<Stored<M>> {
     if response.status.is_success() {
         return Err(Error::backend(
-            crate::error::Code::BadGateway,
+            Code::BadGateway,
             "The storage behind the proxy accepted an upload before it was complete.",
         ));
     }

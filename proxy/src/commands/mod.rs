@@ -4,11 +4,13 @@ mod check_backend;
 mod check_config;
 #[cfg(feature = "demo")]
 mod demo;
+mod encrypt;
 mod health;
 mod inspect;
 mod key;
 mod rewrap;
 mod serve;
+mod verify;
 mod walk;
 
 use std::ffi::OsString;
@@ -67,6 +69,10 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Give every object of a bucket or prefix another key or mode, without moving data
     Rewrap(rewrap::Arguments),
+    /// Read every object of a bucket or prefix and tell which are not encrypted and whole
+    Verify(verify::Arguments),
+    /// Encrypt the objects of a bucket or prefix that were there before the proxy, in their places
+    Encrypt(encrypt::Arguments),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -138,6 +144,8 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Some(Command::Key(arguments)) => key::run(&arguments, out),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, out),
         Some(Command::Rewrap(arguments)) => rewrap::run(&arguments, out),
+        Some(Command::Verify(arguments)) => verify::run(&arguments, out),
+        Some(Command::Encrypt(arguments)) => encrypt::run(&arguments, out),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod copy;
 pub mod delete;
 pub mod encryption;
+pub(crate) mod fetch;
 pub mod get;
 pub mod keep_alive;
 mod late;
@@ -142,6 +143,7 @@ pub async fn dispatch(
             Box::pin(multipart::create_multipart_upload(services, request)).await
         }
         Operation::UploadPart => Box::pin(multipart::upload_part(services, request, exchange)).await,
+        Operation::UploadPartCopy => Box::pin(multipart::upload_part_copy(services, request, exchange)).await,
         Operation::CompleteMultipartUpload => {
             Box::pin(multipart::complete_multipart_upload(services, request, exchange)).await
         }

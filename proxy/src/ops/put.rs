@@ -8,7 +8,7 @@ use super::write_key::{self, WriteKey};
 use super::{Route, object_key};
 use crate::auth::Verified;
 use crate::backend::error_from;
-use crate::body::{self, BodyFacts, ObjectSealing};
+use crate::body::{self, BodyFacts, ClientBody, ObjectSealing, Sealing};
 use crate::config::EtagPolicy;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
@@ -43,18 +43,14 @@ pub async fn put_object(
         key: key.key_ref(),
         name: target.object_name(),
         etag,
+        checksum: None,
         buffer: services.config.limits.buffer,
     };
-    let stored = Box::pin(body::store(
-        request,
-        exchange,
-        &services.budget,
-        route.backend,
-        &route.caller,
-        out,
-        &sealing,
-    ))
-    .await;
+    let stored = async {
+        let plain = ClientBody::begin(request, exchange, sealing.learn()).await?;
+        body::store(plain, &services.budget, route.backend, &route.caller, out, &sealing).await
+    };
+    let stored = Box::pin(stored).await;
     // Also after a failure: the backend may hold the new object although its answer was lost.
     services.info.forget(target.bucket, target.key, None);
     let stored = stored?;

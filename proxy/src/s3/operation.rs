@@ -63,7 +63,6 @@ const WHY_BOUND: &str =
 const WHY_DIRECTORY: &str = "directory buckets are not supported";
 const WHY_EXTENSION: &str = "this extension of S3 cannot work on encrypted objects";
 const WHY_IAM: &str = "identities are configured at the proxy; there is no IAM, STS or SNS here";
-const LATER_MULTIPART: &str = "copying into a part is not in this version yet; upload its bytes";
 const LATER_FORM: &str = "browser form uploads are not in this version yet; use PutObject or a presigned URL";
 
 const LISTING: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix", "allow-unordered"];
@@ -160,7 +159,7 @@ operations! {
     // Multipart
     CreateMultipartUpload: POST Object "uploads" NONE => Handler, Write;
     UploadPart: PUT Object "uploadId" &["partNumber"] => Handler, Write;
-    UploadPartCopy: PUT Object "uploadId" &["partNumber"] => NotYet(LATER_MULTIPART), Write;
+    UploadPartCopy: PUT Object "uploadId" &["partNumber"] => Handler, Write;
     CompleteMultipartUpload: POST Object "uploadId" NONE => Handler, Write;
     AbortMultipartUpload: DELETE Object "uploadId" NONE => Handler, Write;
     ListParts: GET Object "uploadId" &["encoding-type", "max-parts", "part-number-marker"]

@@ -2,7 +2,9 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod client;
+pub mod commands;
 pub mod multipart;
+pub mod uploads;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

@@ -1,5 +1,5 @@
-//! `rewrap`: every object below a prefix gets another key or mode. The backend copies each onto itself under a new envelope;
-//! no data moves.
+//! `rewrap`: every object below a prefix gets another key or mode. The backend copies each onto itself under a new envelope, and
+//! no data moves; or it is read and sealed anew, where its own key is not to be trusted any more.
 
 mod wanted;
 
@@ -16,8 +16,8 @@ use super::{ConfigFile, Failure, block_on};
 use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::config::{BucketRule, Unencrypted};
 use crate::error::{Code, Error, Result};
-use crate::info::{self, Found, Nature, Opens, Target};
-use crate::ops::copy::{ATTEMPTS, onto_itself};
+use crate::info::{self, Found, Nature, Need, Opens, Target};
+use crate::ops::copy::{ATTEMPTS, onto_itself, seal_in_place};
 use crate::ops::source::is_pinned;
 use crate::ops::write_key::WriteKey;
 use crate::plan::sse::BucketDefault;
@@ -34,6 +34,8 @@ Examples:
   s3cloak rewrap s3://photos --key photos-2027
   s3cloak rewrap s3://photos/2026/ --sse aws:kms --key archive --checkpoint rewrap.state
   s3cloak rewrap s3://photos --dry-run
+
+With --reseal each object also gets a new key of its own, so that whoever kept its old envelope and key cannot open the new bytes.
 
 What it cannot reach, the report names: objects under customers' keys (SSE-C) and objects that are not encrypted. In a bucket
 with versioning the latest version of each object is copied into a new one; older versions stay under their keys.";
@@ -63,12 +65,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
-    if arguments.reseal {
-        return Err(Failure::Usage(
-            "--reseal is not in this version yet; without it objects get another key, and their bytes stay"
-                .to_owned(),
-        ));
-    }
     let place = arguments.walk.place()?;
     let config = Arc::new(arguments.config.load()?);
     block_on(async {
@@ -76,9 +72,11 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
         let rule = services.config.buckets.rule(&place.bucket);
         let backend = services.backends.get(&rule.backend)?;
         backend.prepare().await?;
-        if !backend.profile().copy_source_if_match && !arguments.no_writers {
+        let profile = backend.profile();
+        let pinned = if arguments.reseal { profile.put_if_match } else { profile.copy_source_if_match };
+        if !pinned && !arguments.no_writers {
             return Err(Failure::Failed(format!(
-                "The storage {} cannot pin a copy to the object that was looked at: an object that a client replaces at \
+                "The storage {} cannot pin a write to the object that was looked at: an object that a client replaces at \
                  that moment would be lost. Stop all writers and say --no-writers.",
                 backend.name()
             )));
@@ -93,8 +91,10 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
             wanted: &wanted,
             dry_run: arguments.dry_run,
             no_writers: arguments.no_writers,
+            reseal: arguments.reseal,
         };
-        let task = if arguments.dry_run { format!("dry run: {wanted}") } else { wanted.to_string() };
+        let task = if arguments.reseal { format!("{wanted}, sealed anew") } else { wanted.to_string() };
+        let task = if arguments.dry_run { format!("dry run: {task}") } else { task };
         writeln!(out, "{task}")?;
         let report = walk::walk(&arguments.walk, backend, &place, &task, &rewrapper, out).await;
         if versioned {
@@ -150,6 +150,7 @@ struct Rewrapper<'a> {
     wanted: &'a Wanted,
     dry_run: bool,
     no_writers: bool,
+    reseal: bool,
 }
 
 #[async_trait]
@@ -177,14 +178,17 @@ impl Rewrapper<'_> {
             opens: Opens::Facts,
         };
         for _ in 0..ATTEMPTS {
-            let found = info::look(self.services, &target).await?;
+            let found = match self.reseal {
+                true => info::read(self.services, &target, Need::Tail).await?,
+                false => info::look(self.services, &target).await?,
+            };
             if let Some(why) = self.left_alone(&found) {
                 return Ok(why);
             }
             if self.dry_run {
-                return Ok("to be re-wrapped");
+                return Ok(if self.reseal { "to be sealed anew" } else { "to be re-wrapped" });
             }
-            if !self.no_writers && !is_pinned(&target, &found) {
+            if !self.reseal && !self.no_writers && !is_pinned(&target, &found) {
                 return Err(Error::internal("a copy that cannot be pinned"));
             }
             let header = found.opened.as_ref().map(|(envelope, _)| envelope.header());
@@ -192,7 +196,11 @@ impl Rewrapper<'_> {
             let sse = self.wanted.for_object(header)?;
             let context = sse.context.as_ref().map_or(0, String::len);
             let key = WriteKey::of_operator(self.services, &target, sse).await?;
-            if onto_itself(&target, &found, &key, context).await?.is_some() {
+            if self.reseal {
+                if seal_in_place(self.services, &target, &found, &key, context).await?.is_some() {
+                    return Ok("sealed anew");
+                }
+            } else if onto_itself(&target, &found, &key, context).await?.is_some() {
                 return Ok("re-wrapped");
             }
         }
@@ -202,7 +210,7 @@ impl Rewrapper<'_> {
     fn left_alone(&self, found: &Found) -> Option<&'static str> {
         match (&found.info.nature, &found.opened) {
             (Nature::Sealed { .. }, Some((envelope, _))) => {
-                self.wanted.is_met(envelope.header()).then_some("had it already")
+                (!self.reseal && self.wanted.is_met(envelope.header())).then_some("had it already")
             }
             (Nature::Sealed { .. }, None) => Some("under a customer's key, left alone"),
             (Nature::Marker | Nature::Plain, _) => Some("not encrypted, left alone"),

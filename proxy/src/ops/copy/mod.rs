@@ -1,13 +1,19 @@
 //! CopyObject: the backend copies the sealed bytes by itself, under an envelope that is made anew for key, mode, bucket and
-//! name. No data moves (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
+//! name, and no data moves; what cannot be copied so is pumped (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
 
+mod in_place;
 mod object;
+mod parts;
+pub mod pump;
 mod ranges;
 mod rewrap;
+mod tags;
 mod update;
 
+pub(crate) use in_place::seal_in_place;
 pub use object::copy_object;
 pub(crate) use rewrap::{Copied, Rewrap};
+pub(crate) use tags::tags_of;
 pub(crate) use update::onto_itself;
 pub use update::update_object_encryption;
 

@@ -6,6 +6,7 @@ use http::{HeaderName, StatusCode};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::pump::{Pump, Pumped, pump_object};
 use super::{ATTEMPTS, Copied, Rewrap};
 use crate::auth::Verified;
 use crate::body;
@@ -89,14 +90,8 @@ impl Copying<'_> {
             if attempt > 1 {
                 source.again(self.services, self.request, Need::Footer).await?;
             }
-            if let Some(why) = self.reseal(&source) {
-                return Err(not_here(why));
-            }
-            let copied = self.rewrap(&source).await;
-            // Also after a failure: the backend may have made the copy although its answer was lost.
-            self.services.info.forget(self.target.bucket, self.target.key, None);
-            if let Some(copied) = copied? {
-                return self.reply(&source, copied);
+            if let Some(reply) = self.once(&mut source).await? {
+                return Ok(reply);
             }
             self.check_destination().await?;
         }
@@ -107,6 +102,22 @@ impl Copying<'_> {
             Code::ConditionalRequestConflict,
             "The conditional request cannot succeed due to a conflicting operation against this resource.",
         ))
+    }
+
+    /// `None`: a condition did not hold at the backend.
+    async fn once(&self, source: &mut Source<'_>) -> Result<Option<Reply>> {
+        if let Some(why) = self.reseal(source) {
+            tracing::debug!(?why, "a copy has to be sealed anew");
+            if !source.info().whole {
+                source.again(self.services, self.request, Need::Tail).await?;
+            }
+            let pumped = Box::pin(self.pump(source)).await?;
+            return pumped.map(|pumped| self.pumped(source, pumped)).transpose();
+        }
+        let copied = self.rewrap(source).await;
+        // Also after a failure: the backend may have made the copy although its answer was lost.
+        self.services.info.forget(self.target.bucket, self.target.key, None);
+        copied?.map(|copied| self.reply(source, copied)).transpose()
     }
 
     /// Why the bytes cannot stay as they are, if so.
@@ -124,21 +135,34 @@ impl Copying<'_> {
         (!source.is_pinned()).then_some(Reseal::Unpinned)
     }
 
-    async fn rewrap(&self, source: &Source<'_>) -> Result<Option<Copied>> {
+    /// Everything that the copy has beside its bytes and its envelope, and conditions on what it replaces.
+    async fn headers(&self, source: &Source<'_>, writing: Writing) -> Result<(HeaderMap, HeaderMap)> {
         let headers = backend_headers(&self.request.headers, &source.found.headers, &self.directives)?;
         write::check_limits(&headers, 0, self.context, &self.target.backend.config().limits)?;
         let mut conditions = HeaderMap::new();
-        translate_conditions(
-            self.services,
-            &self.target,
-            &self.request.headers,
-            Writing::Copy,
-            &mut conditions,
-        )
-        .await?;
+        translate_conditions(self.services, &self.target, &self.request.headers, writing, &mut conditions)
+            .await?;
         if self.onto_itself && source.named.version.is_none() && conditions.is_empty() {
-            conditions = self_pins(&self.target, source.info())?;
+            conditions = self_pins(&self.target, source.info(), writing)?;
         }
+        Ok((headers, conditions))
+    }
+
+    async fn pump(&self, source: &Source<'_>) -> Result<Option<Pumped>> {
+        let (mut headers, conditions) = self.headers(source, Writing::Put).await?;
+        headers.extend(conditions);
+        let (from, found, to) = (&source.target(), &source.found, &self.target);
+        let (services, key, checksum) = (self.services, &self.key, self.checksum);
+        let pump = Pump { services, from, found, to, key, keeps_parts: false, checksum };
+        match pump_object(&pump, headers).await {
+            Ok(pumped) => Ok(Some(pumped)),
+            Err(error) if *error.code() == Code::PreconditionFailed => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn rewrap(&self, source: &Source<'_>) -> Result<Option<Copied>> {
+        let (headers, conditions) = self.headers(source, Writing::Copy).await?;
         let (source, found, key) = (source.target(), &source.found, &self.key);
         Rewrap { source, found, destination: self.target, key, headers, conditions }.make().await
     }
@@ -166,12 +190,26 @@ impl Copying<'_> {
             None => now()?,
         };
         let checksum = ShownChecksum::of_object(info);
+        self.document(source, answer::from_backend(&copied.headers), &etag, &last_modified, checksum)
+    }
+
+    fn pumped(&self, source: &Source<'_>, pumped: Pumped) -> Result<Reply> {
+        self.document(source, pumped.headers, &pumped.etag, &now()?, pumped.checksum)
+    }
+
+    fn document(
+        &self,
+        source: &Source<'_>,
+        mut headers: HeaderMap,
+        etag: &str,
+        last_modified: &str,
+        checksum: Option<ShownChecksum>,
+    ) -> Result<Reply> {
         let document = render_copied_object(&CopyResult {
-            etag: &etag,
-            last_modified: &last_modified,
+            etag,
+            last_modified,
             checksum: checksum.map(|shown| (shown.algorithm, shown.text(), Some(shown.kind))),
         });
-        let mut headers = answer::from_backend(&copied.headers);
         if let Some(version) = source.found.headers.get(VERSION_ID).filter(|version| *version != "null") {
             headers.insert(SOURCE_VERSION_ID, version.clone());
         }
@@ -181,28 +219,17 @@ impl Copying<'_> {
 }
 
 /// What keeps an object that only gets another key or metadata from replacing a newer one, where the backend can.
-pub(super) fn self_pins(target: &Target<'_>, info: &Info) -> Result<HeaderMap> {
+pub(super) fn self_pins(target: &Target<'_>, info: &Info, writing: Writing) -> Result<HeaderMap> {
+    let profile = target.backend.profile();
+    let honoured = match writing {
+        Writing::Put => profile.put_if_match,
+        Writing::Copy => profile.copy_if_match,
+    };
     let mut out = HeaderMap::new();
-    if target.backend.profile().copy_if_match {
+    if honoured {
         out.insert(http::header::IF_MATCH, info::pin(&info.backend_etag)?);
     }
     Ok(out)
-}
-
-/// Refuses what needs the bytes to be read and sealed anew.
-pub(super) fn not_here(why: Reseal) -> Error {
-    let why = match why {
-        Reseal::Plain => "the source is not encrypted",
-        Reseal::Elsewhere => "the source lies on another storage",
-        Reseal::Checksum => "another checksum is asked for than the object has",
-        Reseal::Unpinned => "the storage behind the proxy does not promise to copy what was asked for",
-    };
-    Error::client(
-        Code::NotImplemented,
-        format!(
-            "This copy has to be read and sealed anew, which is not in this version yet: {why}. Download and upload the object."
-        ),
-    )
 }
 
 /// RFC 3339 with milliseconds.

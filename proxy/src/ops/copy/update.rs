@@ -4,17 +4,18 @@
 use http::{HeaderName, StatusCode};
 use object_format::{Envelope, Mode};
 
-use super::object::{not_here, self_pins};
-use super::{ATTEMPTS, Copied, Rewrap};
+use super::object::self_pins;
+use super::{ATTEMPTS, Copied, Rewrap, seal_in_place};
 use crate::auth::Verified;
 use crate::body;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
-use crate::info::{self, Found, Nature, Opens, Target};
+use crate::info::{self, Found, Nature, Need, Opens, Target};
+use crate::ops::put::Writing;
 use crate::ops::source::is_pinned;
 use crate::ops::write_key::{self, WriteKey};
 use crate::ops::{Route, object_key, version};
-use crate::plan::copy::{Reseal, own_headers};
+use crate::plan::copy::own_headers;
 use crate::plan::sse::{DeploymentSse, WriteSse};
 use crate::plan::{answer, write};
 use crate::s3::S3Request;
@@ -42,13 +43,17 @@ pub async fn update_object_encryption(
         let sse = sse(services, &route, &asked, sealed).await?;
         let context = sse.context_len();
         let key = WriteKey::of(services, request, &target, sse).await?;
-        if !is_pinned(&target, &found) {
-            return Err(not_here(Reseal::Unpinned));
-        }
-        let copied = onto_itself(&target, &found, &key, context).await;
-        services.info.forget(target.bucket, target.key, None);
-        if let Some(copied) = copied? {
-            let headers = answer::from_backend(&copied.headers);
+        let headers = if is_pinned(&target, &found) {
+            let copied = onto_itself(&target, &found, &key, context).await;
+            services.info.forget(target.bucket, target.key, None);
+            copied?.map(|copied| answer::from_backend(&copied.headers))
+        } else {
+            // The backend might copy other bytes than those that were looked at.
+            let found = Box::pin(info::read(services, &target, Need::Tail)).await?;
+            let sealed = Box::pin(seal_in_place(services, &target, &found, &key, context)).await?;
+            sealed.map(|sealed| sealed.headers)
+        };
+        if let Some(headers) = headers {
             return Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::OK, headers })));
         }
     }
@@ -65,7 +70,7 @@ pub(crate) async fn onto_itself(
 ) -> Result<Option<Copied>> {
     let headers = own_headers(&found.headers)?;
     write::check_limits(&headers, 0, context, &target.backend.config().limits)?;
-    let conditions = self_pins(target, &found.info)?;
+    let conditions = self_pins(target, &found.info, Writing::Copy)?;
     Rewrap { source: *target, found, destination: *target, key, headers, conditions }.make().await
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderName, Method, StatusCode};
 use super::shown::answer_head;
 use crate::auth::Verified;
 use crate::backend::{Response, error_from};
-use crate::body::{self, Window};
+use crate::body::{self, Opening, Reader, Window};
 use crate::error::Result;
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Info, Target};
@@ -49,7 +49,8 @@ pub(super) async fn part(
         return Ok(Some(Outcome::Reply(Reply { head, body: Bytes::new(), shown_length: Some(length) })));
     };
     let window = Window { skip: 0, take: length };
-    body::relay(exchange, head, length, response.body, window).await.map(Some)
+    let reader = Reader::new(response.body, window, length, Opening::Plain);
+    body::deliver(exchange, head, reader).await.map(Some)
 }
 
 /// The backend's own word on which bytes these are, and of how many parts.

@@ -5,36 +5,32 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, Method, StatusCode};
 use object_format::{EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_tag};
 
+use super::behind::{self, MAX_ANSWER};
 use super::{sse_headers, upload};
 use crate::auth::Verified;
-use crate::backend::{Response, error_from};
+use crate::backend::error_from;
 use crate::body;
 use crate::config::EtagPolicy;
 use crate::error::{Blame, Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Target};
 use crate::ops::put::{Writing, translate_conditions};
-use crate::ops::{Route, keep_alive, late, object_key};
-use crate::plan::answer;
+use crate::ops::{Route, keep_alive, object_key};
 use crate::plan::checksum::ShownChecksum;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::multipart::{PartRecord, check_promises, choose, facts, plain_size, trailer_number};
 use crate::s3::S3Request;
-use crate::s3::etag;
 use crate::s3::xml::{
-    Completed, ListedPart, MAX_COMPLETE_BODY, first_text, parse_backend_parts, parse_complete,
-    render_complete, render_completed,
+    Completed, ListedPart, MAX_COMPLETE_BODY, parse_backend_parts, parse_complete, render_completed,
 };
 use crate::services::Services;
 use crate::uploads::{UploadRef, UploadState, no_such_upload};
 
 use super::last;
-
-const MAX_ANSWER: usize = 4 << 20;
 
 /// One request to complete an upload.
 pub(super) struct Completion<'a> {
@@ -113,12 +109,7 @@ impl Completion<'_> {
         let trailer = seal_trailer(state.trailer_key(), &entries, &facts, &upload_tag, &list_tag)
             .map_err(|e| Error::internal(format!("sealing a trailer: {e}")))?;
         let parts = self.with_trailer(state, &chosen, &records, trailer.into()).await?;
-        let document = Bytes::from(render_complete(parts.iter().map(|(n, etag)| (*n, etag.as_str()))));
-        let mut out = self.target.outgoing(Method::POST).param("uploadId", self.at.id);
-        out.headers.extend(conditions);
-        out.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        let response = self.target.backend.call(self.target.caller, out, document).await?;
-        let (headers, backend_etag) = self.completed(response).await?;
+        let (headers, backend_etag) = behind::complete(&self.target, self.at.id, &parts, conditions).await?;
         Ok(Made { headers, etag: facts.etag, checksum, backend_etag })
     }
 
@@ -143,16 +134,6 @@ impl Completion<'_> {
         }
         parts.push((number, info::backend_etag(&response.headers)?));
         Ok(parts)
-    }
-
-    /// A 200 may hold an error: it was sent before the backend knew.
-    async fn completed(&self, response: Response) -> Result<(HeaderMap, String)> {
-        let (headers, document) = late::document(response, &self.target.names()).await?;
-        let headers = answer::from_backend(&headers);
-        let unreadable = || info::unexpected("an answer to CompleteMultipartUpload that tells nothing");
-        let etag = first_text(&document, "ETag").map_err(|_| unreadable())?.unwrap_or_default();
-        let etag = etag::unquote(&etag).to_owned();
-        if etag.is_empty() { Err(unreadable()) } else { Ok((headers, etag)) }
     }
 
     /// After a failure: whether this very upload with this very list became the object all the same.

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, Method};
 use object_format::length::segment_len;
 
+use super::behind::store_trailer;
 use super::complete::Completion;
 use crate::backend::{Response, Step};
 use crate::body::content_md5;
@@ -24,13 +25,9 @@ pub(super) async fn store(
     trailer: Bytes,
 ) -> Result<Response> {
     let (target, backend) = (&this.target, this.target.backend);
+    let Some(record) = held else { return store_trailer(target, this.at.id, number, trailer).await };
     let mut out = target.outgoing(Method::PUT);
     out = out.param("partNumber", number.to_string()).param("uploadId", this.at.id);
-    let Some(record) = held else {
-        // A bucket with Object Lock wants a digest, and elsewhere it does no harm.
-        out.headers.insert(HeaderName::from_static("content-md5"), content_md5(&trailer));
-        return backend.call(target.caller, out, trailer).await;
-    };
     let stored = state.held_part(backend, record.number, &record.salt).await?;
     // It stands as long as its upload.
     let mut stored = stored.ok_or_else(no_such_upload)?;

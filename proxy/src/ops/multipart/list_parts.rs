@@ -55,18 +55,22 @@ pub async fn list_parts(services: &Services, request: &Verified<S3Request>) -> R
 }
 
 fn shown(part: &PartRecord) -> Result<ShownPart> {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(part.at_ms) * 1_000_000)
-        .ok()
-        .and_then(|time| time.format(format).ok())
-        .ok_or_else(|| Error::internal("a part of no time"))?;
     Ok(ShownPart {
         number: part.number,
-        last_modified: time,
+        last_modified: time(part)?,
         etag: part.client_etag(),
         size: part.size,
         checksum: ChecksumAlgorithm::format_value(&part.checksum),
     })
+}
+
+/// When a part was stored, as clients see it.
+pub(super) fn time(part: &PartRecord) -> Result<String> {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(part.at_ms) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(format).ok())
+        .ok_or_else(|| Error::internal("a part of no time"))
 }
 
 /// A number of the query; larger ones than any part has mean the same as the highest.

@@ -2,17 +2,20 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>).
 
 mod abort;
+pub(super) mod behind;
 mod complete;
 mod create;
 mod last;
 mod list_parts;
 mod part;
+mod part_copy;
 
 pub use abort::abort_multipart_upload;
 pub use complete::complete_multipart_upload;
 pub use create::create_multipart_upload;
 pub use list_parts::list_parts;
 pub use part::upload_part;
+pub use part_copy::upload_part_copy;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
