@@ -19,6 +19,12 @@ IMPURE = re.compile(r"^(tokio|hyper|http|reqwest|pingora|futures|async-|mio|sock
 CONFINED = [
     ("pingora", r"\bpingora\w*\s*::|\b(use|extern crate) pingora", ("proxy/src/gateway/", "bench/"), "only the gateway serves clients"),
     ("reqwest", r"\breqwest\s*::|\buse reqwest", ("kms-client/",), "only the key client speaks JSON over HTTP"),
+    (
+        "tokio::spawn",
+        r"\btokio::spawn\s*\(",
+        ("proxy/src/audit.rs", "proxy/src/gateway/", "proxy/src/keys/", "proxy/src/backend/", "proxy/src/demo/", "proxy/tests/", "kms-client/", "bench/"),
+        "a request's work gets a task of its own by `audit::spawn`, so that the keys it uses stay noted of that request",
+    ),
     ("struct Verified", r"\bstruct Verified\b", ("proxy/src/auth/verify.rs",), "only the verifier vouches for a request"),
     ("struct SignedRequest", r"\bstruct SignedRequest\b", ("proxy/src/auth/sign.rs",), "only the signer makes what goes to a backend"),
     ("Verified { ... }", r"^(?!.*(->|\b(impl|struct|for)\b)).*\bVerified\s*\{", ("proxy/src/auth/verify.rs",), "only the verifier vouches for a request"),

@@ -22,6 +22,16 @@ fn as_identity(kes: &TestKes, key: ApiKey) -> Kes {
     Kes::new(KesConfig { identity: KesIdentity::ApiKey(key), ..kes.config(TIMEOUT) }).unwrap()
 }
 
+/// A client certificate and its key, both PEM, and what KES calls their holder.
+fn client_pair() -> ((String, String), String) {
+    use rcgen::PublicKeyData;
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&pair).unwrap();
+    let spki = pair.subject_public_key_info();
+    let identity = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &spki));
+    ((certificate.pem(), pair.serialize_pem()), identity)
+}
+
 async fn with_key(http2: bool) -> TestKes {
     let kes = server(http2).await;
     kes.create_key("k");
@@ -270,11 +280,10 @@ async fn policies_refuse_by_identity() {
 async fn certificate_files_serve_as_well() {
     let kes = with_key(true).await;
     let folder = tempfile::tempdir().unwrap();
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::default().self_signed(&pair).unwrap();
+    let (pair, identity) = client_pair();
     let (cert_file, key_file) = (folder.path().join("c.crt"), folder.path().join("c.key"));
-    std::fs::write(&cert_file, certificate.pem()).unwrap();
-    std::fs::write(&key_file, pair.serialize_pem()).unwrap();
+    std::fs::write(&cert_file, pair.0).unwrap();
+    std::fs::write(&key_file, pair.1).unwrap();
     let config = |certificate: &std::path::Path| KesConfig {
         identity: KesIdentity::Certificate {
             certificate: certificate.to_owned(),
@@ -284,10 +293,6 @@ async fn certificate_files_serve_as_well() {
     };
     let client = Kes::new(config(&cert_file)).unwrap();
     assert_eq!(client.generate(&name("k"), b"").await.err(), Some(KeyError::Denied));
-    let identity = {
-        use rcgen::PublicKeyData;
-        hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pair.subject_public_key_info()))
-    };
     kes.set_policy(identity, Policy::proxy("k"));
     client.generate(&name("k"), b"").await.ok().unwrap();
 
@@ -295,6 +300,55 @@ async fn certificate_files_serve_as_well() {
     assert!(matches!(missing, ConfigError::Certificate(_)), "{missing}");
     std::fs::write(folder.path().join("bad"), "no pem").unwrap();
     assert!(Kes::new(config(&folder.path().join("bad"))).is_err());
+}
+
+/// Rotation as an operator or an agent on the host does it: the files change, and nobody restarts anything.
+#[tokio::test]
+async fn changed_certificate_files_are_taken_while_running() {
+    let kes = with_key(true).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, private_key) = (folder.path().join("c.crt"), folder.path().join("c.key"));
+    let rotate = |allowed: bool| {
+        let (pair, identity) = client_pair();
+        std::fs::write(&certificate, &pair.0).unwrap();
+        std::fs::write(&private_key, &pair.1).unwrap();
+        if allowed {
+            kes.set_policy(identity.clone(), Policy::proxy("k"));
+        }
+        identity
+    };
+    let first = rotate(true);
+    let identity =
+        KesIdentity::Certificate { certificate: certificate.clone(), private_key: private_key.clone() };
+    let client = Kes::new(KesConfig { identity, ..kes.config(TIMEOUT) }).unwrap();
+    let ask = async || client.generate(&name("k"), b"").await.err();
+    assert_eq!(ask().await, None);
+    // They are looked at once a minute.
+    let a_minute = async || {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+    };
+
+    // Half of a pair: what was good serves on, and the other half is taken when it comes.
+    let (pair, second) = client_pair();
+    kes.set_policy(second, Policy::proxy("k"));
+    std::fs::write(&certificate, &pair.0).unwrap();
+    a_minute().await;
+    assert_eq!(ask().await, None, "the old one, since the new one is not whole");
+    std::fs::write(&private_key, &pair.1).unwrap();
+    kes.remove_policy(&first);
+    assert_eq!(ask().await, Some(KeyError::Denied), "still the old one");
+    a_minute().await;
+    assert_eq!(ask().await, None, "the new one");
+    std::fs::remove_file(&private_key).unwrap();
+    a_minute().await;
+    assert_eq!(ask().await, None, "files that are gone change nothing");
+    let third = rotate(false);
+    a_minute().await;
+    assert_eq!(ask().await, Some(KeyError::Denied), "nor is an old one shown once there is a new one");
+    kes.set_policy(third, Policy::proxy("k"));
+    assert_eq!(ask().await, None);
 }
 
 #[tokio::test]

@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinHandle;
 
 use crate::error::{Code, Error};
 use crate::keys::ResolvedKey;
+use crate::metrics::Denial;
 
 /// Keys noted of one request; a listing may touch more, and then says so.
 const MOST_KEYS: usize = 16;
@@ -52,6 +54,15 @@ pub fn note_key(key: &ResolvedKey) {
     });
 }
 
+/// Runs work of the request under way in a task of its own, which a client that goes away does not end; the keys that it
+/// uses are noted of that request all the same.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    match TRAIL.try_with(Trail::clone) {
+        Ok(trail) => tokio::spawn(async move { trail.follow(work).await }),
+        Err(_) => tokio::spawn(work),
+    }
+}
+
 /// One request, finished.
 pub struct Entry<'a> {
     /// As the client got it.
@@ -72,15 +83,35 @@ pub struct Entry<'a> {
     pub status: Option<u16>,
     /// Why it failed.
     pub failure: Option<&'a Error>,
-    /// It failed before it was known who asks.
-    pub unverified: bool,
+    /// How far it came.
+    pub reached: Stage,
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// It is no S3 request.
+    Parsing,
+    /// It is not known who asks.
+    Verification,
+    /// It was worked on.
+    Handling,
 }
 
 impl Entry<'_> {
-    /// `allowed`: it was carried out, or at least tried. `denied`: who asks may not, or is not known.
+    /// Whether the one who asks was denied something, and why. What is no S3 request was not asked by anybody.
+    pub fn denial(&self) -> Option<Denial> {
+        let refused = self.failure.is_some_and(|e| *e.code() == Code::AccessDenied);
+        match self.reached {
+            Stage::Verification => Some(Denial::Authentication),
+            Stage::Handling if refused => Some(Denial::Access),
+            Stage::Parsing | Stage::Handling => None,
+        }
+    }
+
+    /// `allowed`: it was carried out, or at least tried. `denied`: who asks may not, is not known, or asked nothing.
     fn decision(&self) -> &'static str {
-        let denied = self.failure.is_some_and(|e| *e.code() == Code::AccessDenied);
-        if self.unverified || denied { "denied" } else { "allowed" }
+        if self.reached == Stage::Parsing || self.denial().is_some() { "denied" } else { "allowed" }
     }
 }
 
@@ -142,7 +173,7 @@ mod tests {
             keys,
             status: Some(200),
             failure,
-            unverified: false,
+            reached: Stage::Handling,
         }
     }
 
@@ -166,6 +197,16 @@ mod tests {
         assert_eq!(lines[0]["object"], "line\nbreak");
         assert_eq!((&lines[1]["decision"], &lines[1]["error"]), (&json!("denied"), &json!("AccessDenied")));
         assert_eq!(lines[1]["keys"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_task_of_its_own_notes_keys_of_its_request() {
+        let key =
+            |name| ResolvedKey { service: "main".into(), name: kms_client::KeyName::new(name).unwrap() };
+        let trail = Trail::default();
+        trail.follow(async { spawn(async move { note_key(&key("inside")) }).await.unwrap() }).await;
+        spawn(async move { note_key(&key("of-nobody")) }).await.unwrap();
+        assert_eq!(trail.keys(), ["main/inside"]);
     }
 
     #[tokio::test]

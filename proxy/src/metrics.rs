@@ -31,6 +31,24 @@ pub struct RequestRecord {
     pub elapsed: Duration,
 }
 
+/// Why a request was denied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Denial {
+    /// It is not known who asks.
+    Authentication,
+    /// Who asks may not.
+    Access,
+}
+
+impl Denial {
+    fn as_str(self) -> &'static str {
+        match self {
+            Denial::Authentication => "authentication",
+            Denial::Access => "access",
+        }
+    }
+}
+
 /// All counters of a process. Made once; every method may be called from any thread.
 pub struct Metrics {
     registry: Registry,
@@ -39,7 +57,7 @@ pub struct Metrics {
     failures: IntCounterVec,
     received: IntCounter,
     sent: IntCounter,
-    auth_failures: IntCounter,
+    auth_failures: IntCounterVec,
     tampered: IntCounter,
     backend_seconds: HistogramVec,
 }
@@ -87,13 +105,16 @@ impl Metrics {
             ),
             received: counter("s3cloak_received_bytes_total", "Body bytes from clients."),
             sent: counter("s3cloak_sent_bytes_total", "Body bytes to clients."),
-            auth_failures: counter(
+            auth_failures: counters(
                 "s3cloak_auth_failures_total",
-                "Requests refused for their signature, clock, credential or rights.",
+                "Denied requests by why: authentication (signature, clock, credential), or access (rights here or on the \
+                 storage, another customer's key).",
+                &["why"],
             ),
             tampered: counter(
                 "s3cloak_tampered_total",
-                "Stored objects that failed their integrity check. Anything above zero needs somebody.",
+                "Stored objects and encryption rules of buckets that failed their integrity check. Anything above zero \
+                 needs somebody.",
             ),
             backend_seconds: histograms(
                 "s3cloak_backend_seconds",
@@ -105,6 +126,9 @@ impl Metrics {
         // A series that exists from the start makes an alert on its first increase work.
         for blame in [Blame::Client, Blame::Backend, Blame::Keys, Blame::Tampered, Blame::Internal] {
             metrics.failures.with_label_values(&[blame.as_str()]);
+        }
+        for why in [Denial::Authentication, Denial::Access] {
+            metrics.auth_failures.with_label_values(&[why.as_str()]);
         }
         metrics
     }
@@ -123,14 +147,14 @@ impl Metrics {
         }
     }
 
-    /// A request was refused before anything of it was done.
-    pub fn auth_failure(&self) {
-        self.auth_failures.inc();
+    /// A request was denied.
+    pub fn denied(&self, why: Denial) {
+        self.auth_failures.with_label_values(&[why.as_str()]).inc();
     }
 
-    /// A stored object failed its integrity check outside of a request that failed for it, as in a listing.
-    pub fn tampered(&self) {
-        self.tampered.inc();
+    /// For those who find what was tampered with outside of a request.
+    pub fn tamper_alarm(&self) -> TamperAlarm {
+        TamperAlarm(self.tampered.clone())
     }
 
     /// For backends to report their answers to.
@@ -149,6 +173,17 @@ impl Metrics {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {}\n{name} {value}\n", kind.as_str());
         }
         text
+    }
+}
+
+/// Counts what failed its integrity check.
+#[derive(Clone, Debug)]
+pub struct TamperAlarm(IntCounter);
+
+impl TamperAlarm {
+    /// Something did.
+    pub fn raise(&self) {
+        self.0.inc();
     }
 }
 
@@ -231,7 +266,8 @@ mod tests {
             sent: 7,
             elapsed: Duration::from_millis(1),
         });
-        metrics.auth_failure();
+        metrics.denied(Denial::Access);
+        metrics.tamper_alarm().raise();
         let backends = metrics.backend_latency();
         backends.observe("default", Some(http::StatusCode::NOT_FOUND), Duration::from_millis(2));
         backends.observe("default", None, Duration::from_millis(2));
@@ -249,8 +285,9 @@ mod tests {
             "s3cloak_failures_total{blame=\"client\"} 0",
             "s3cloak_received_bytes_total 10",
             "s3cloak_sent_bytes_total 10",
-            "s3cloak_auth_failures_total 1",
-            "s3cloak_tampered_total 1",
+            "s3cloak_auth_failures_total{why=\"access\"} 1",
+            "s3cloak_auth_failures_total{why=\"authentication\"} 0",
+            "s3cloak_tampered_total 2",
             "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"refused\"} 1",
             "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"failed\"} 1",
             "# TYPE s3cloak_requests_in_flight gauge",

@@ -68,7 +68,7 @@ impl Services {
             credentials: CredentialStore::from_config(&config),
             backends,
             keyring,
-            rules: StoredRules::new(),
+            rules: StoredRules::new(metrics.tamper_alarm()),
             uploads: Uploads::new(),
             info: InfoCache::new(),
             budget: BufferBudget::new(config.limits.buffers),

@@ -78,6 +78,111 @@ async fn each_request_leaves_its_line() {
     );
 }
 
+/// What never reaches a handler leaves a line too, and is counted for what it is.
+#[tokio::test]
+async fn what_fails_before_its_handler_leaves_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let stack = start(&file).await;
+    let host = stack.proxy.address;
+    let unknown = "AWS4-HMAC-SHA256 Credential=stranger/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00";
+    for (wire, operation, status) in [
+        ("no request at all\r\n\r\n".to_owned(), "Unparsed", 400),
+        (format!("GET /x HTTP/1.1\r\nhost: {host}\r\nno colon\r\n\r\n"), "Unparsed", 400),
+        (format!("CONNECT {host} HTTP/1.1\r\nhost: {host}\r\n\r\n"), "Unparsed", 400),
+        (format!("BREW /photos/k HTTP/1.1\r\nhost: {host}\r\n\r\n"), "Unparsed", 405),
+        (format!("GET /photos/k HTTP/1.1\r\nhost: {host}\r\n\r\n"), "GetObject", 403),
+        (
+            format!("GET /photos/k HTTP/1.1\r\nhost: {host}\r\nauthorization: {unknown}\r\n\r\n"),
+            "GetObject",
+            403,
+        ),
+    ] {
+        let answer = stack.proxy.raw(wire.as_bytes(), false).await;
+        assert_eq!(answer.status, status, "{wire}: {}", answer.text());
+        let line = line_of(&file, answer.header("x-amz-request-id").unwrap()).await;
+        assert_eq!((&line["operation"], &line["status"]), (&json!(operation), &json!(status)), "{wire}");
+        assert_eq!((&line["decision"], &line["keys"]), (&json!("denied"), &json!([])), "{line}");
+    }
+    let metrics = stack.services.metrics.render(&[]);
+    for line in [
+        "s3cloak_auth_failures_total{why=\"authentication\"} 2",
+        "s3cloak_auth_failures_total{why=\"access\"} 0",
+        "s3cloak_requests_total{operation=\"Unparsed\",status=\"400\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn denials_are_counted_by_why() {
+    let stack =
+        Stack::with(Options { allow: Some("buckets: [photos], actions: [read]"), ..Options::default() })
+            .await;
+    let mut stranger = stack.proxy.clone();
+    stranger.secret_key = "guessed-wrong".to_owned();
+    assert_eq!(stranger.send(Call::new("GET", "/photos/k")).await.status, 403);
+    assert_eq!(stack.proxy.send(Call::new("PUT", "/photos/k").body(b"x")).await.status, 403);
+    assert_eq!(stack.proxy.send(Call::new("GET", "/other/k")).await.status, 403);
+    assert_eq!(stack.get("k").await.status, 404);
+    // Each is counted once its answer is out.
+    let whys = |why: &str| format!("s3cloak_auth_failures_total{{why=\"{why}\"}}");
+    for expected in [format!("{} 1", whys("authentication")), format!("{} 2", whys("access"))] {
+        let mut looks = 0;
+        while !stack.services.metrics.render(&[]).contains(&expected) {
+            looks += 1;
+            assert!(looks < 1000, "{expected} in {}", stack.services.metrics.render(&[]));
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The keys of multipart uploads and listings, also where several requests share one look at the system area.
+#[tokio::test]
+async fn keys_are_noted_of_every_operation_that_uses_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let stack = start(&file).await;
+    let send = async |call: Call| {
+        let answer = stack.proxy.send(call).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let line = line_of(&file, answer.header("x-amz-request-id").unwrap()).await;
+        (
+            answer,
+            line["keys"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|key| key.as_str().unwrap().to_owned())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let (created, keys) = send(Call::new("POST", "/other/k?uploads")).await;
+    assert_eq!(keys, ["main/other-key", "main/test-key"], "the object's, and that of the upload's state");
+    let id = created.element("UploadId");
+    let (part, keys) =
+        send(Call::new("PUT", format!("/other/k?partNumber=1&uploadId={id}")).body(b"x")).await;
+    assert!(keys.contains(&"main/other-key".to_owned()), "{keys:?}");
+    let list = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
+        part.header("etag").unwrap()
+    );
+    let (_, keys) = send(Call::new("POST", format!("/other/k?uploadId={id}")).body(list)).await;
+    assert!(keys.contains(&"main/test-key".to_owned()), "{keys:?}");
+    let bucket = s3cloak::s3::name::BucketName::parse(b"other").unwrap();
+    let key = s3cloak::s3::name::ObjectKey::parse(b"k").unwrap();
+    stack.services.info.forget(&bucket, &key, None);
+    let (_, keys) = send(Call::new("GET", "/other?list-type=2")).await;
+    assert_eq!(keys, ["main/other-key"]);
+    // A key of an object's own is made in a task of its own.
+    let alone = Call::new("PUT", "/other/alone")
+        .header("x-amz-server-side-encryption", "aws:kms")
+        .header("x-amz-server-side-encryption-aws-kms-key-id", "other-key")
+        .header("x-amz-server-side-encryption-bucket-key-enabled", "false")
+        .body(b"x");
+    assert_eq!(send(alone).await.1, ["main/other-key"]);
+}
+
 #[tokio::test]
 async fn no_log_where_none_is_asked_for() {
     let stack = Stack::start().await;

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use kms_client::local::LocalKeys;
 use kms_client::{DataKey, KeyError, KeyInfo, KeyName, KeyService, PlainKey, ServiceStatus};
 use md5::{Digest as _, Md5};
-use support::{Answer, BUCKET, Call, Client, Options, Stack, serve};
+use support::{Answer, BUCKET, Call, Client, Options, Stack};
 
 const SSE: &str = "x-amz-server-side-encryption";
 const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
@@ -301,9 +301,14 @@ async fn a_rule_that_is_not_authentic_stops_writes() {
         assert_eq!(shown(&replica, BUCKET).await.status, 503, "{what}");
         assert_eq!(replica.send(Call::new("GET", format!("/{BUCKET}/k"))).await.status, 200, "reads go on");
     }
-    // The way out.
-    let replica = replica(&stack, None).await;
+    // It is counted for an alert, and this is the way out.
+    let keys = Arc::new(LocalKeys::open(stack.key_folder()).unwrap());
+    let (replica, services) = stack.replica(keys, support::CALM).await;
+    let counted =
+        |number: u32| services.metrics.render(&[]).contains(&format!("s3cloak_tampered_total {number}\n"));
+    assert!(counted(0));
     assert_eq!(store(&replica, &[]).await.status, 503);
+    assert!(counted(1));
     let gone = replica.send(Call::new("DELETE", format!("/{BUCKET}?encryption"))).await;
     assert_eq!(gone.status, 204, "{}", gone.text());
     assert_eq!(facts(&store(&replica, &[]).await), (200, Some("AES256"), None, None));
@@ -355,10 +360,7 @@ async fn a_rule_goes_with_its_bucket() {
 /// Another proxy of the same configuration, over the same storage.
 async fn replica(stack: &Stack, keys: Option<Arc<dyn KeyService>>) -> Client {
     let keys = keys.unwrap_or_else(|| Arc::new(LocalKeys::open(stack.key_folder()).unwrap()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client { address: listener.local_addr().unwrap(), ..stack.proxy.clone() };
-    serve(stack.services.config.clone(), keys, listener).await;
-    client
+    stack.replica(keys, support::CALM).await.0
 }
 
 /// Gives out new data keys and opens none, as a service does whose store was lost and whose cache was not.

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use kms_client::KeyName;
 use kms_client::kes::{ApiKey, Kes, KesConfig, KesIdentity};
-use kms_client::testserver::TestKes;
+use kms_client::testserver::{Fault, TestKes};
 use support::client::read_answer;
-use support::{Answer, BUCKET, Call, Client, Options, Stack, random, serve};
+use support::{Answer, BUCKET, Call, Client, Options, Stack, random};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const OBJECTS: usize = 10_000;
+const BUCKETS: usize = 10;
 const CONNECTIONS: usize = 20;
+const AT_ONCE: usize = 1000;
 
 fn client_of(kes: &TestKes) -> Arc<Kes> {
     let config = KesConfig {
@@ -50,8 +52,13 @@ async fn each(client: &Client, call: fn(usize) -> Call, check: fn(usize, &Answer
     }
 }
 
+/// A bucket for each tenth of the objects.
+fn bucket_of(object: usize) -> String {
+    format!("bucket-{}", object % BUCKETS)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_puts_and_gets_cost_at_most_ten_key_calls() {
+async fn ten_thousand_puts_and_gets_over_ten_buckets_cost_at_most_ten_key_calls_a_bucket() {
     let kes = TestKes::start().await.unwrap();
     kes.create_key("test-key");
     let keys = client_of(&kes);
@@ -61,37 +68,68 @@ async fn ten_thousand_puts_and_gets_cost_at_most_ten_key_calls() {
         ..Options::default()
     };
     let stack = Stack::with(options).await;
+    for bucket in 0..BUCKETS {
+        stack.store.create_bucket(&bucket_of(bucket)).unwrap();
+    }
     // Reads go through another replica, which has seen none of the data keys.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let reader = Client { address: listener.local_addr().unwrap(), ..stack.proxy.clone() };
-    let _replica = serve(stack.services.config.clone(), client_of(&kes), listener).await;
+    let (reader, _services) = stack.replica(client_of(&kes), support::CALM).await;
 
     // Each start has tried the default key once.
     let started = kes.faults().calls("generate");
     each(
         &stack.proxy,
-        |object| Call::new("PUT", format!("/{BUCKET}/{object:05}")).body(body_of(object)),
+        |object| Call::new("PUT", format!("/{}/{object:05}", bucket_of(object))).body(body_of(object)),
         |object, answer| assert_eq!(answer.status, 200, "{object}: {}", answer.text()),
     )
     .await;
-    assert_eq!(kes.faults().calls("generate") - started, 1, "one data key for all objects of a bucket");
+    let generated = kes.faults().calls("generate") - started;
+    assert_eq!(generated, BUCKETS as u64, "one data key for all objects of a bucket");
     each(
         &reader,
-        |object| Call::new("GET", format!("/{BUCKET}/{object:05}")),
+        |object| Call::new("GET", format!("/{}/{object:05}", bucket_of(object))),
         |object, answer| {
             assert_eq!(answer.status, 200, "{object}: {}", answer.text());
             assert!(answer.body == body_of(object), "{object}");
         },
     )
     .await;
-    assert!(
-        kes.faults().calls("decrypt") >= 1,
-        "the replica can only have the data key from the key service"
-    );
-    assert!(kes.faults().total() <= 10, "{} calls", kes.faults().total());
+    let opened = kes.faults().calls("decrypt");
+    assert_eq!(opened, BUCKETS as u64, "the replica can only have the data keys from the key service");
+    assert!(kes.faults().total() <= 10 * BUCKETS as u64, "{} calls", kes.faults().total());
 
     // A key that the service does not have is asked for, so the count is of what goes over the wire.
     let before = kes.faults().total();
     assert!(kms_client::KeyService::describe(&*keys, &KeyName::new("nobody").unwrap()).await.is_err());
     assert_eq!(kes.faults().total(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_requests_at_once_on_a_cold_key_are_one_call() {
+    let kes = TestKes::start().await.unwrap();
+    kes.create_key("test-key");
+    let stack = Stack::with(Options { keys: Some(client_of(&kes)), ..Options::default() }).await;
+    stack.put("there", &body_of(1)).await;
+    let (cold, _services) = stack.replica(client_of(&kes), support::CALM).await;
+    stack.store.create_bucket(&bucket_of(0)).unwrap();
+    for (verb, call) in [
+        ("decrypt", Call::new("GET", format!("/{BUCKET}/there"))),
+        ("generate", Call::new("PUT", format!("/{}/there", bucket_of(0))).body(body_of(1))),
+    ] {
+        let before = kes.faults().calls(verb);
+        // Nobody has the key before all of them ask for it, unless the machine is very busy.
+        kes.faults().inject("/v1/key/", Fault::Slow(Duration::from_secs(4)), usize::MAX);
+        let mut requests = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (cold, call) = (cold.clone(), call.clone());
+            requests.spawn(async move {
+                let mut tcp = TcpStream::connect(cold.address).await.unwrap();
+                tcp.write_all(&cold.wire(&call)).await.unwrap();
+                read_answer(&mut tcp, false).await
+            });
+        }
+        let answers = requests.join_all().await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{verb}: {:?}", answers[0]);
+        assert_eq!(kes.faults().calls(verb) - before, 1, "{verb}");
+        kes.faults().clear();
+    }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use kms_client::testserver::TestKes;
+use kms_client::testserver::{Fault, TestKes};
 use serde_json::{Value, json};
 use support::{Answer, Call, Options, Stack};
 
@@ -95,6 +95,38 @@ async fn what_is_wrong_is_told_in_json_and_makes_no_key() {
     assert_eq!(ask(&stack, "GET", "/minio/admin/v3/info").await.status, 501);
     let all = ask(&stack, "GET", "/minio/kms/v1/key/list?pattern=*").await;
     assert_eq!(read(&all), json!([{ "name": "test-key" }]));
+}
+
+/// As MinIO's: a data key is made and opened again, and each of the two that fails is told under its own name.
+#[tokio::test]
+async fn the_status_of_a_key_is_that_of_making_and_of_opening() {
+    let kes = TestKes::start().await.unwrap();
+    kes.create_key("test-key");
+    let client = kes.client(std::time::Duration::from_secs(2));
+    let stack = Stack::with(Options { keys: Some(Arc::new(client)), ..options() }).await;
+    let status = async || read(&ask(&stack, "GET", "/minio/kms/v1/key/status?key-id=test-key").await);
+    let before = (kes.faults().calls("generate"), kes.faults().calls("decrypt"));
+    assert_eq!(status().await, json!({ "key-id": "test-key" }));
+    let after = (kes.faults().calls("generate"), kes.faults().calls("decrypt"));
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1), "nothing in memory answers");
+
+    kes.faults().inject(
+        "/v1/key/decrypt/",
+        Fault::Status(403, "not authorized: insufficient permissions"),
+        1,
+    );
+    let told = status().await;
+    assert!(told["decryption-error"].is_string() && told["encryption-error"].is_null(), "{told}");
+    kes.faults().inject(
+        "/v1/key/generate/",
+        Fault::Status(403, "not authorized: insufficient permissions"),
+        1,
+    );
+    let told = status().await;
+    assert!(told["encryption-error"].is_string() && told["decryption-error"].is_null(), "{told}");
+    kes.delete_key("test-key");
+    let told = status().await;
+    assert!(told["encryption-error"].as_str().unwrap().contains("does not exist"), "{told}");
 }
 
 #[tokio::test]

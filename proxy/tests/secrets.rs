@@ -76,6 +76,26 @@ impl KeyService for Spy {
     }
 }
 
+/// The signature that a request carries, in its headers or in its query.
+fn signature_in(wire: &[u8]) -> String {
+    let text = String::from_utf8_lossy(wire);
+    let (_, rest) = text.split_once("Signature=").unwrap();
+    rest.chars().take_while(char::is_ascii_hexdigit).collect()
+}
+
+/// What `s3cloak inspect` prints of an object.
+async fn inspected(config: &std::path::Path, key: &str) -> String {
+    let arguments =
+        ["s3cloak", "inspect", "--config", config.to_str().unwrap(), &format!("s3://{BUCKET}/{key}")]
+            .map(String::from);
+    let run = tokio::task::spawn_blocking(move || {
+        let mut out = Vec::new();
+        s3cloak::commands::run(arguments, &mut out);
+        String::from_utf8(out).unwrap()
+    });
+    run.await.unwrap()
+}
+
 /// Every spelling in which bytes might be shown.
 fn spellings(bytes: &[u8]) -> [String; 4] {
     [hex::encode(bytes), STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes), format!("{bytes:?}")]
@@ -90,12 +110,15 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
     tracing_subscriber::util::SubscriberInitExt::try_init(subscriber).unwrap();
 
     let folder = tempfile::tempdir().unwrap();
-    let keys = LocalKeys::open(folder.path()).unwrap();
+    let keys = LocalKeys::open(folder.path().join("keys")).unwrap();
     keys.create(&KeyName::new("test-key").unwrap()).await.unwrap();
     let spy = Arc::new(Spy { keys, given: Mutex::default() });
+    let audit = folder.path().join("audit.log");
+    let more = format!("log: {{ audit: {} }}\ncompat: {{ minio_api: true }}", audit.display());
     let stack = Stack::with(Options {
         keys: Some(spy.clone()),
         listen: "tls_terminated_in_front: true",
+        more: Box::leak(more.into_boxed_str()),
         ..Options::default()
     })
     .await;
@@ -110,6 +133,7 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
             .header("x-amz-server-side-encryption-customer-key-md5", STANDARD.encode(md5))
     };
     let presigned = "5ec2e7".repeat(11)[..64].to_owned();
+    let chunk_signature = "5ec2e8".repeat(11)[..64].to_owned();
     stack.put("fine", BODY.as_bytes()).await;
     assert_eq!(stack.get("fine").await.text(), BODY);
     assert_eq!(stack.get_range("fine", "bytes=2-5").await.text(), "RKED");
@@ -141,11 +165,33 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
         (501, with_key("GET", "customer?unheard-of", &customer_md5)),
         (400, Call::new("GET", format!("/{BUCKET}/customer"))),
         (400, Call::new("PUT", target()).body(BODY.as_bytes()).header("x-amz-meta-s3cloak", "forged")),
+        (
+            403,
+            Call::new("PUT", target())
+                .header("x-amz-decoded-content-length", BODY.len().to_string())
+                .payload("STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
+                .body(format!("{:x};chunk-signature={chunk_signature}\r\n{BODY}\r\n", BODY.len())),
+        ),
+        (200, with_key("GET", "customer?attributes", &customer_md5).header("x-amz-object-attributes", "ETag")),
+        (
+            200,
+            Call::new("PUT", format!("/{BUCKET}?encryption")).body(
+                "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms\
+                 </SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
+            ),
+        ),
+        (200, Call::new("PUT", format!("/{BUCKET}/by-rule")).body(BODY.as_bytes())),
+        (200, Call::new("GET", format!("/{BUCKET}?encryption"))),
+        (200, Call::new("GET", format!("/{BUCKET}?list-type=2"))),
+        (200, Call::new("GET", "/minio/kms/v1/key/status")),
+        (200, Call::new("GET", "/minio/kms/v1/key/list?pattern=*")),
         (501, Call::new("GET", format!("{}?unheard-of", target()))),
         (404, Call::new("GET", format!("/{BUCKET}/nothing"))),
     ];
     let mut shown = String::new();
     let mut statuses = Vec::new();
+    // Each request's own signature, which lets nobody but its sender in.
+    let mut signatures = Vec::new();
     for (status, call) in calls {
         let what = format!("{} {}", call.method, call.target);
         let answer = match call.target.contains("X-Amz-Signature") {
@@ -154,7 +200,11 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
                 let head = format!("GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", call.target, stack.proxy.address);
                 stack.proxy.raw(head.as_bytes(), false).await
             }
-            false => stack.proxy.send(call).await,
+            false => {
+                let wire = stack.proxy.wire(&call);
+                signatures.push(signature_in(&wire));
+                stack.proxy.raw(&wire, call.method == "HEAD").await
+            }
         };
         // What a client stored or sent it may see: the bytes, and the MD5 that S3 echoes.
         shown += &answer.text().replace(BODY, "");
@@ -165,6 +215,26 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
         statuses.push((what, status, answer.status));
     }
     assert!(statuses.iter().all(|(_, wanted, got)| wanted == got), "{statuses:?}");
+    let url = stack.proxy.presigned(&with_key("GET", "customer", &customer_md5));
+    signatures.push(signature_in(&url));
+    assert_eq!(stack.proxy.raw(&url, false).await.text(), BODY);
+    // An upload in parts, under the customer's key.
+    let begun = stack.proxy.send(with_key("POST", "parts?uploads", &customer_md5)).await;
+    let id = begun.element("UploadId");
+    let part = with_key("PUT", &format!("parts?partNumber=1&uploadId={id}"), &customer_md5);
+    let part = stack.proxy.send(part.body(BODY.as_bytes())).await;
+    let list = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
+        part.header("etag").unwrap()
+    );
+    let listed = stack.proxy.send(Call::new("GET", format!("/{BUCKET}/parts?uploadId={id}"))).await;
+    let complete = with_key("POST", &format!("parts?uploadId={id}"), &[0; 16]).body(list.clone());
+    let refused = stack.proxy.send(complete).await;
+    let done = stack.proxy.send(Call::new("POST", format!("/{BUCKET}/parts?uploadId={id}")).body(list)).await;
+    assert_eq!((part.status, listed.status, refused.status, done.status), (200, 200, 400, 200));
+    for answer in [listed, refused, done] {
+        shown += &format!("{} {:?}", answer.text(), answer.headers);
+    }
     let stranger = Client { secret_key: "client-secreT".to_owned(), ..stack.proxy.clone() };
     let answer = stranger.send(Call::new("GET", target())).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "SignatureDoesNotMatch"));
@@ -174,6 +244,20 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
     let metrics = stack.services.metrics.render(&[]);
     assert!(metrics.contains("PutObject"), "{metrics}");
     shown += &metrics;
+    shown += &std::fs::read_to_string(&audit).unwrap();
+    assert!(shown.contains("\"decision\":\"allowed\""), "the audit log was kept");
+    // What `inspect` prints, with all keys at hand.
+    std::fs::create_dir_all(stack.key_folder()).unwrap();
+    for file in std::fs::read_dir(folder.path().join("keys")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), stack.key_folder().join(file.file_name())).unwrap();
+    }
+    let config = stack.config_file();
+    for key in ["fine", "by-rule", "customer", "parts"] {
+        let printed = inspected(&config, key).await;
+        assert!(printed.contains("envelope"), "{printed}");
+        shown += &printed;
+    }
     // What the backend holds, and what it was asked.
     let object = stack.store.stored(BUCKET, "customer").unwrap();
     shown += &format!("{:?}", object.headers);
@@ -192,10 +276,15 @@ async fn secrets_stay_out_of_logs_errors_and_debug() {
     assert!(text.contains("request refused"), "the log was captured");
     let given = spy.given.lock().unwrap().clone();
     assert!(!given.is_empty());
-    let external =
-        std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let external = std::fs::read_dir(folder.path().join("keys"))
+        .unwrap()
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap());
     let mut secrets: Vec<String> =
-        ["client-secret", "backend-secret", "MARKED-PLAIN", presigned.as_str()].map(String::from).into();
+        ["client-secret", "backend-secret", "MARKED-PLAIN", presigned.as_str(), chunk_signature.as_str()]
+            .map(String::from)
+            .into();
+    assert!(signatures.len() > 15 && signatures.iter().all(|signature| signature.len() == 64));
+    secrets.extend(signatures);
     secrets.extend(spellings(BODY.as_bytes()));
     secrets.extend(spellings(&customer_key));
     secrets.extend(spellings(&customer_md5));

@@ -6,64 +6,8 @@ mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use md5::{Digest as _, Md5};
-use support::{Answer, BUCKET, Call, Options, Stack, random, shares_a_run};
-
-const SSE: &str = "x-amz-server-side-encryption";
-const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
-const CONTEXT: &str = "x-amz-server-side-encryption-context";
-const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
-const ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
-const KEY: &str = "x-amz-server-side-encryption-customer-key";
-const KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-MD5";
-const SOURCE: &str = "x-amz-copy-source-server-side-encryption-customer-algorithm";
-
-const INSECURE: &str = "must be made over a secure connection";
-const NOT_APPLICABLE: &str = "The encryption parameters are not applicable to this object";
-const NEEDED: &str = "The correct parameters must be provided to retrieve the object";
-const NEEDS_KMS: &str = "requires HTTP header x-amz-server-side-encryption : aws:kms";
-
-/// Headers of one call.
-type Headers = Vec<(&'static str, String)>;
-
-fn h(pairs: &[(&'static str, &str)]) -> Headers {
-    pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
-}
-
-fn md5_of(key: &[u8]) -> String {
-    STANDARD.encode(Md5::digest(key))
-}
-
-/// The three headers of a customer's key.
-fn customer(key: [u8; 32]) -> Headers {
-    h(&[(ALGORITHM, "AES256"), (KEY, &STANDARD.encode(key)), (KEY_MD5, &md5_of(&key))])
-}
-
-fn with(mut headers: Headers, more: &[(&'static str, &str)]) -> Headers {
-    headers.extend(h(more));
-    headers
-}
-
-fn call(method: &'static str, key: &str, headers: &Headers) -> Call {
-    let call = Call::new(method, format!("/{BUCKET}/{key}"));
-    headers.iter().fold(call, |call, (name, value)| call.header(name, value.clone()))
-}
-
-async fn secure() -> Stack {
-    Stack::with(Options { listen: "tls_terminated_in_front: true", ..Options::default() }).await
-}
-
-/// Status, code and a part of the message; HEAD has no body to look at.
-fn assert_refused(answer: &Answer, what: &str, status: u16, code: &str, words: &str) {
-    assert_eq!(answer.status, status, "{what}: {}", answer.text());
-    if !answer.body.is_empty() {
-        assert_eq!(answer.code(), code, "{what}: {}", answer.text());
-        assert!(answer.text().contains(words), "{what}: {}", answer.text());
-    }
-}
-
-const MINE: [u8; 32] = [7; 32];
-const OTHER: [u8; 32] = [8; 32];
+use support::sse::*;
+use support::{BUCKET, Call, Options, Stack, random, shares_a_run};
 
 #[tokio::test]
 async fn every_bad_write_is_refused_and_changes_nothing() {
@@ -71,103 +15,7 @@ async fn every_bad_write_is_refused_and_changes_nothing() {
     stack.put("there", b"as it was").await;
     let before = stack.store.stored(BUCKET, "there").unwrap();
     let (key, md5) = (STANDARD.encode(MINE), md5_of(&MINE));
-    let short = STANDARD.encode([7; 31]);
-    let argument = "InvalidArgument";
-    let rows: Vec<(Headers, u16, &str, &str)> = vec![
-        (h(&[(KEY, &key), (KEY_MD5, &md5)]), 400, argument, "must provide a valid encryption algorithm"),
-        (
-            h(&[(ALGORITHM, "aes256"), (KEY, &key), (KEY_MD5, &md5)]),
-            400,
-            "InvalidEncryptionAlgorithmError",
-            "AES256",
-        ),
-        (
-            h(&[(ALGORITHM, "AES128"), (KEY, &key), (KEY_MD5, &md5)]),
-            400,
-            "InvalidEncryptionAlgorithmError",
-            "AES256",
-        ),
-        (
-            h(&[(ALGORITHM, "AES256"), (KEY_MD5, &md5)]),
-            400,
-            argument,
-            "must provide an appropriate secret key",
-        ),
-        (
-            h(&[(ALGORITHM, "AES256"), (KEY, ""), (KEY_MD5, &md5)]),
-            400,
-            argument,
-            "must provide an appropriate secret key",
-        ),
-        (h(&[(ALGORITHM, "AES256"), (KEY, &key)]), 400, argument, "must provide the client calculated MD5"),
-        (
-            h(&[(ALGORITHM, "AES256"), (KEY, "no base64!"), (KEY_MD5, &md5)]),
-            400,
-            argument,
-            "secret key was invalid",
-        ),
-        (
-            h(&[(ALGORITHM, "AES256"), (KEY, &short), (KEY_MD5, &md5_of(&[7; 31]))]),
-            400,
-            argument,
-            "secret key was invalid",
-        ),
-        (
-            h(&[(ALGORITHM, "AES256"), (KEY, &key), (KEY_MD5, &md5_of(&OTHER))]),
-            400,
-            argument,
-            "MD5 hash of the key did not match",
-        ),
-        (
-            h(&[(ALGORITHM, "AES256"), (KEY, &key), (KEY_MD5, "no base64!")]),
-            400,
-            argument,
-            "MD5 hash of the key did not match",
-        ),
-        (with(customer(MINE), &[(SSE, "AES256")]), 400, argument, "incompatible with the encryption method"),
-        (with(customer(MINE), &[(SSE, "aws:kms")]), 400, argument, "incompatible with the encryption method"),
-        (
-            with(customer(MINE), &[(KEY_ID, "test-key")]),
-            400,
-            argument,
-            "incompatible with the encryption method",
-        ),
-        (with(customer(MINE), &[(SOURCE, "AES256")]), 400, "InvalidRequest", NOT_APPLICABLE),
-        (h(&[(SOURCE, "AES256")]), 400, "InvalidRequest", NOT_APPLICABLE),
-        (h(&[(SSE, "AES256"), (KEY_ID, "test-key")]), 400, argument, NEEDS_KMS),
-        (h(&[(SSE, "AES256"), (CONTEXT, "e30=")]), 400, argument, NEEDS_KMS),
-        (h(&[(KEY_ID, "test-key")]), 400, argument, NEEDS_KMS),
-        (h(&[(CONTEXT, "e30=")]), 400, argument, NEEDS_KMS),
-        (h(&[(SSE, "aes:kms"), (KEY_ID, "test-key")]), 400, argument, "method specified is not supported"),
-        (h(&[(SSE, "AES192")]), 400, argument, "method specified is not supported"),
-        (h(&[(SSE, "")]), 400, argument, "method specified is not supported"),
-        (h(&[(SSE, "aws:kms:dsse")]), 400, argument, "aws:kms:dsse"),
-        (h(&[(SSE, "aws:fsx")]), 400, argument, "aws:fsx"),
-        (h(&[(SSE, "aws:backup")]), 400, argument, "aws:backup"),
-        (h(&[(SSE, "aws:kms"), (CONTEXT, "no base64!")]), 400, argument, "base64 of a JSON object"),
-        (
-            h(&[(SSE, "aws:kms"), (CONTEXT, &STANDARD.encode("[1]"))]),
-            400,
-            argument,
-            "base64 of a JSON object",
-        ),
-        (
-            h(&[(SSE, "aws:kms"), (CONTEXT, &STANDARD.encode("{\"a\":1}"))]),
-            400,
-            argument,
-            "base64 of a JSON object",
-        ),
-        (h(&[(SSE, "aws:kms"), (BUCKET_KEY, "maybe")]), 400, argument, "true or false"),
-        (h(&[(SSE, "aws:kms"), (KEY_ID, "nobody")]), 400, "KMS.NotFoundException", "Invalid keyId"),
-        (h(&[(SSE, "aws:kms"), (KEY_ID, "a.b/c")]), 400, "KMS.NotFoundException", "Invalid keyId"),
-        (
-            h(&[(SSE, "aws:kms"), (KEY_ID, "arn:aws:s3:::bucket")]),
-            400,
-            "KMS.NotFoundException",
-            "Invalid keyId",
-        ),
-    ];
-    for (headers, status, code, words) in &rows {
+    for (headers, status, code, words) in &bad_writes() {
         for name in ["there", "not-there"] {
             let answer = stack.proxy.send(call("PUT", name, headers).body(b"forbidden".to_vec())).await;
             let what = format!("{headers:?}");
@@ -188,12 +36,26 @@ async fn a_customers_key_is_not_taken_over_plain_http() {
     let stack = Stack::start().await;
     stack.put("there", b"x").await;
     let source = h(&[(SOURCE, "AES256")]);
-    for method in ["PUT", "GET", "HEAD", "DELETE"] {
+    stack.store.journal().take();
+    for (method, key) in [
+        ("PUT", "there"),
+        ("GET", "there"),
+        ("HEAD", "there"),
+        ("DELETE", "there"),
+        ("GET", "there?attributes"),
+        ("POST", "there?uploads"),
+        ("PUT", "there?partNumber=1&uploadId=x"),
+        ("POST", "there?uploadId=x"),
+        ("GET", "there?uploadId=x"),
+        ("GET", "there?tagging"),
+        ("GET", "?list-type=2"),
+    ] {
         for headers in [customer(MINE), h(&[(ALGORITHM, "AES256")]), source.clone()] {
-            let answer = stack.proxy.send(call(method, "there", &headers)).await;
-            assert_refused(&answer, &format!("{method} {headers:?}"), 400, "InvalidRequest", INSECURE);
+            let answer = stack.proxy.send(call(method, key, &headers)).await;
+            assert_refused(&answer, &format!("{method} {key} {headers:?}"), 400, "InvalidRequest", INSECURE);
         }
     }
+    assert!(stack.store.journal().take().is_empty(), "the storage hears nothing of it");
     assert_eq!(stack.get("there").await.text(), "x");
 }
 
@@ -235,20 +97,29 @@ async fn every_bad_read_is_refused_before_any_byte() {
                 assert!(got.status == 200 && got.body == body, "{size}: {}", got.status);
             }
             for (key, headers, status, code, words) in &rows {
-                for method in ["GET", "HEAD"] {
-                    for more in [vec![], h(&[("range", "bytes=0-3")]), h(&[("if-none-match", "*")])] {
-                        let all = [headers.clone(), more].concat();
-                        let answer = stack.proxy.send(call(method, key, &all)).await;
-                        assert_refused(
-                            &answer,
-                            &format!("{method} {key} {size} {all:?}"),
-                            *status,
-                            code,
-                            words,
-                        );
-                        for shown in ["etag", "last-modified", "x-amz-meta-s3cloak", KEY_MD5, SSE] {
-                            assert_eq!(answer.header(shown), None, "{method} {key} {size}");
-                        }
+                let attributes = h(&[("x-amz-object-attributes", "ETag,Checksum,ObjectParts,ObjectSize")]);
+                for (method, query, more) in [
+                    ("GET", "", vec![]),
+                    ("GET", "", h(&[("range", "bytes=0-3")])),
+                    ("GET", "", h(&[("if-none-match", "*")])),
+                    ("HEAD", "", vec![]),
+                    ("HEAD", "", h(&[("range", "bytes=0-3")])),
+                    ("HEAD", "", h(&[("if-none-match", "*")])),
+                    ("GET", "?partNumber=1", vec![]),
+                    ("HEAD", "?partNumber=1", vec![]),
+                    ("GET", "?attributes", attributes),
+                ] {
+                    let all = [headers.clone(), more].concat();
+                    let answer = stack.proxy.send(call(method, &format!("{key}{query}"), &all)).await;
+                    assert_refused(
+                        &answer,
+                        &format!("{method} {key}{query} {size} {all:?}"),
+                        *status,
+                        code,
+                        words,
+                    );
+                    for shown in ["etag", "last-modified", "x-amz-meta-s3cloak", KEY_MD5, SSE] {
+                        assert_eq!(answer.header(shown), None, "{method} {key} {size}");
                     }
                 }
             }
@@ -356,6 +227,40 @@ async fn presigned_urls_carry_a_customers_key() {
     assert_eq!(stack.proxy.raw(smuggled.as_bytes(), false).await.status, 403);
 }
 
+/// A presigned URL may carry encryption headers in its query; what they may not say is the same.
+#[tokio::test]
+async fn presigned_urls_carry_nothing_that_headers_may_not() {
+    let stack = secure().await;
+    stack.put("there", b"as it was").await;
+    let encode = |text: &str| -> String {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).collect()
+    };
+    let target = |key: &str, headers: &Headers| {
+        let query: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        format!("/{BUCKET}/{key}?{}", query.join("&"))
+    };
+    for (headers, status, code, words) in &bad_writes() {
+        let put = Call::new("PUT", target("there", headers)).body(b"forbidden".to_vec());
+        let answer = stack.proxy.raw(&stack.proxy.presigned(&put), false).await;
+        assert_refused(&answer, &format!("{headers:?}"), *status, code, words);
+    }
+    for (headers, code, words) in [
+        (customer(MINE), "InvalidRequest", NOT_APPLICABLE),
+        (h(&[(SSE, "AES256")]), "InvalidArgument", "not supported for this operation"),
+        (h(&[(ALGORITHM, "AES256")]), "InvalidArgument", "appropriate secret key"),
+    ] {
+        let get = stack.proxy.presigned(&Call::new("GET", target("there", &headers)));
+        assert_refused(&stack.proxy.raw(&get, false).await, &format!("{headers:?}"), 400, code, words);
+    }
+    assert_eq!(stack.get("there").await.text(), "as it was");
+    // And over plain HTTP a URL is as open as a header.
+    let plain = Stack::start().await;
+    let put = plain.proxy.presigned(&Call::new("PUT", target("p", &customer(MINE))).body(b"x".to_vec()));
+    assert_refused(&plain.proxy.raw(&put, false).await, "insecure", 400, "InvalidRequest", INSECURE);
+    assert!(plain.store.keys(BUCKET).is_empty());
+}
+
 /// Blanks around a header's value are no part of it; in a presigned query they are.
 #[tokio::test]
 async fn a_key_id_with_blanks_around_it_is_refused() {
@@ -397,7 +302,12 @@ async fn answers_show_what_was_asked_for() {
         assert_eq!(put.status, 200, "{headers:?}: {}", put.text());
         let get = stack.get("k").await;
         assert_eq!(get.text(), "data");
-        for answer in [put, get, stack.head("k").await, stack.get_range("k", "bytes=1-2").await] {
+        // The context is shown to who sent it, and to nobody after that.
+        let sent = headers.iter().find(|(name, _)| *name == CONTEXT).map(|(_, value)| value.as_str());
+        assert_eq!(put.header(CONTEXT), sent);
+        let reads = [get, stack.head("k").await, stack.get_range("k", "bytes=1-2").await];
+        assert!(reads.iter().all(|answer| answer.header(CONTEXT).is_none()));
+        for answer in reads.iter().chain([&put]) {
             let got = (answer.header(SSE), answer.header(KEY_ID), answer.header(BUCKET_KEY));
             assert_eq!(got, shown, "{headers:?}");
             assert_eq!(answer.header(ALGORITHM), None);

@@ -9,10 +9,7 @@ use kms_client::{EndpointStatus, KeyError};
 use time::format_description::well_known::Rfc3339;
 
 use super::{ConfigFile, Failure, block_on};
-use crate::keys::{Keyring, ResolvedKey, Scope};
-
-/// The binding under which `key status` asks for a data key; no bucket can have this name.
-const PROBE: &str = "key status";
+use crate::keys::{Keyring, ResolvedKey};
 
 const EXAMPLES: &str = "\
 NAME is a key of the default key service, or SERVICE/NAME, or an alias from the configuration.
@@ -161,10 +158,16 @@ async fn status(keyring: &Arc<Keyring>, key: &ResolvedKey, out: &mut dyn Write) 
     if let Some(by) = &info.created_by {
         writeln!(out, "  {:<12} {by}", "made by")?;
     }
-    // Describing may be allowed where using is not, so a data key is asked for.
-    keyring.for_write(key, Scope::Bucket { binding: PROBE }).await?;
-    writeln!(out, "  {:<12} yes", "usable")?;
-    Ok(())
+    // Describing may be allowed where using is not, so a data key is made and opened again.
+    let trial = keyring.try_out(key).await;
+    let told = |result: &Result<(), KeyError>| match result {
+        Ok(()) => "works".to_owned(),
+        Err(error) => format!("fails: {error}"),
+    };
+    writeln!(out, "  {:<12} {}", "encryption", told(&trial.encryption))?;
+    let decryption = trial.decryption.as_ref().map_or("not tried".to_owned(), told);
+    writeln!(out, "  {:<12} {decryption}", "decryption")?;
+    if trial.is_good() { Ok(()) } else { Err(Failure::Failed(format!("{key} cannot be used"))) }
 }
 
 fn failed(error: KeyError) -> Failure {

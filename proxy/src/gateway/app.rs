@@ -14,10 +14,11 @@ use time::OffsetDateTime;
 
 use super::answer::{self, ErrorForm};
 use super::session::{KEEP_ALIVE_SECONDS, PingoraExchange};
-use crate::audit::{Entry, Trail};
+use crate::audit::{Entry, Stage, Trail};
 use crate::auth;
 use crate::config::Listener;
 use crate::error::{Code, Error};
+use crate::metrics::RequestRecord;
 use crate::ops;
 use crate::s3::name::{BucketName, ObjectKey};
 use crate::s3::operation::Operation;
@@ -28,6 +29,9 @@ use crate::services::Services;
 /// From an idle connection to the end of a request's head: the wait for a next request, and as long again for a head that
 /// comes byte by byte.
 const HEAD_TIME: Duration = Duration::from_secs(2 * KEEP_ALIVE_SECONDS);
+
+/// The operation of what is no S3 request.
+const UNPARSED: &str = "Unparsed";
 
 /// Serves the clients of one listener.
 pub struct S3App {
@@ -52,7 +56,7 @@ impl S3App {
         let began = Instant::now();
         let _in_flight = self.services.in_flight.enter();
         let id = RequestId::fresh();
-        let from = self.services.audit.as_ref().and(session.client_addr()).map(ToString::to_string);
+        let from = self.from(&session);
         let head = session.req_header();
         let target = target_text(head.raw_path());
         let parsed = S3Request::parse(RequestHead {
@@ -67,7 +71,7 @@ impl S3App {
         });
         let mut exchange = PingoraExchange::new(session, id.to_string(), reusable);
         let trail = Trail::default();
-        let (mut operation, mut who, mut unverified) = ("Unparsed", None, true);
+        let (mut operation, mut who, mut reached) = (UNPARSED, None, Stage::Parsing);
         let resource = target.split('?').next().unwrap_or_default();
         let mut context =
             ErrorContext { resource, bucket: None, key: None, request_id: id.as_str(), host_id: id.as_str() };
@@ -76,18 +80,18 @@ impl S3App {
             Err(error) => Err(error),
             Ok(request) => {
                 operation = request.operation.name();
+                reached = Stage::Verification;
                 names = (request.bucket.clone(), request.key.as_ref().map(ObjectKey::to_lossy));
                 context.bucket = names.0.as_ref().map(BucketName::as_str);
                 context.key = names.1.as_deref();
                 let now = OffsetDateTime::now_utc();
                 match auth::verify(request, &self.services.credentials, now) {
                     Err(error) => {
-                        self.services.metrics.auth_failure();
                         who = claimed(&error);
                         Err(error)
                     }
                     Ok(verified) => {
-                        unverified = false;
+                        reached = Stage::Handling;
                         who = Some(verified.identity().access_key().to_owned());
                         let work = ops::dispatch(&self.services, &verified, &mut exchange);
                         match self.services.audit {
@@ -103,37 +107,55 @@ impl S3App {
         if let Some(error) = &failure {
             answer::log(error, id.as_str(), operation);
         }
-        if let Some(audit) = &self.services.audit {
-            audit.write(&Entry {
-                request_id: id.as_str(),
-                from,
-                who: who.as_deref(),
-                operation,
-                bucket: context.bucket,
-                object: context.key,
-                keys: &trail,
-                status: exchange.status().map(|s| s.as_u16()),
-                failure: failure.as_ref(),
-                unverified,
-            });
-        }
-        let (received, sent) = exchange.bytes();
-        self.services.metrics.request(&crate::metrics::RequestRecord {
+        let entry = Entry {
+            request_id: id.as_str(),
+            from,
+            who: who.as_deref(),
             operation,
-            status: exchange.status().map_or(0, |s| s.as_u16()),
-            blame: failure.as_ref().map(Error::blame),
+            bucket: context.bucket,
+            object: context.key,
+            keys: &trail,
+            status: exchange.status().map(|s| s.as_u16()),
+            failure: failure.as_ref(),
+            reached,
+        };
+        self.account(&entry, exchange.bytes(), began);
+        exchange.into_session().await
+    }
+
+    /// Audit line and counters of a request that has its answer.
+    fn account(&self, entry: &Entry<'_>, (received, sent): (u64, u64), began: Instant) {
+        if let Some(audit) = &self.services.audit {
+            audit.write(entry);
+        }
+        let metrics = &self.services.metrics;
+        if let Some(why) = entry.denial() {
+            metrics.denied(why);
+        }
+        metrics.request(&RequestRecord {
+            operation: entry.operation,
+            status: entry.status.unwrap_or(0),
+            blame: entry.failure.map(Error::blame),
             received,
             sent,
             elapsed: began.elapsed(),
         });
-        tracing::debug!(request_id = id.as_str(), operation, status = ?exchange.status(), received, sent, "request done");
-        exchange.into_session().await
+        let Entry { request_id, operation, status, .. } = entry;
+        tracing::debug!(request_id, operation, ?status, received, sent, "request done");
+    }
+
+    /// Where the client's connection comes from, if that is kept.
+    fn from(&self, session: &ServerSession) -> Option<String> {
+        self.services.audit.as_ref().and(session.client_addr()).map(ToString::to_string)
     }
 
     /// Bytes that are no HTTP request still get an S3 answer, and then the connection ends. Pingora's description of them
     /// quotes them, signatures and customer keys included: it must not reach the log.
     async fn refuse_unparsable(&self, session: ServerSession, too_large: bool) {
+        let began = Instant::now();
+        let _in_flight = self.services.in_flight.enter();
         let id = RequestId::fresh();
+        let from = self.from(&session);
         let error = if too_large {
             Error::client(
                 Code::RequestHeaderSectionTooLarge,
@@ -152,8 +174,21 @@ impl S3App {
         };
         let failure = answer::write(&mut exchange, Err(error), ErrorForm::Xml, &context).await;
         if let Some(error) = &failure {
-            answer::log(error, id.as_str(), "Unparsed");
+            answer::log(error, id.as_str(), UNPARSED);
         }
+        let entry = Entry {
+            request_id: id.as_str(),
+            from,
+            who: None,
+            operation: UNPARSED,
+            bucket: None,
+            object: None,
+            keys: &Trail::default(),
+            status: exchange.status().map(|s| s.as_u16()),
+            failure: failure.as_ref(),
+            reached: Stage::Parsing,
+        };
+        self.account(&entry, exchange.bytes(), began);
         exchange.into_session().await;
     }
 }

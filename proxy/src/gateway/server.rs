@@ -34,7 +34,8 @@ pub fn run(services: Arc<Services>) -> Result<(), String> {
         ServerConf {
             threads: std::thread::available_parallelism().map_or(2, |n| n.get()),
             work_stealing: true,
-            grace_period_seconds: Some(config.limits.drain.as_secs()),
+            // Longer than ours, which ends the process: what Pingora ends would count as answered.
+            grace_period_seconds: Some(config.limits.drain.as_secs() + 60),
             graceful_shutdown_timeout_seconds: Some(1),
             ..ServerConf::default()
         },
@@ -76,7 +77,7 @@ pub fn run(services: Arc<Services>) -> Result<(), String> {
 }
 
 /// Pingora sleeps its whole grace period even when nothing is left to do; this ends the process as soon as the last
-/// request is answered.
+/// request is answered, or when `limits.drain` is over.
 fn exit_when_drained(server: &Server, services: Arc<Services>) {
     let mut phases = server.watch_execution_phase();
     std::thread::spawn(move || {
@@ -85,6 +86,10 @@ fn exit_when_drained(server: &Server, services: Arc<Services>) {
                 let until = Instant::now() + services.config.limits.drain;
                 while Instant::now() < until && services.in_flight.count() > 0 {
                     std::thread::sleep(DRAIN_CHECK);
+                }
+                match services.in_flight.count() {
+                    0 => tracing::info!("every request is answered"),
+                    cut => tracing::warn!(cut, "limits.drain is over: requests are cut off"),
                 }
                 std::process::exit(0);
             }

@@ -11,6 +11,7 @@ use super::cache::{CacheKey, OpenKey};
 use super::external::{External, Standing, Use};
 use super::refusal::Refusal;
 use super::{Inner, ResolvedKey, Scope, Writer, WriterId};
+use crate::audit;
 
 type Found = Result<Arc<OpenKey>, Refusal>;
 
@@ -80,7 +81,7 @@ impl Inner {
             return Err(Refusal::Key(KeyError::NotFound));
         }
         let (this, external, context) = (Arc::clone(self), external.clone(), scope.to_context());
-        let made = tokio::spawn(async move {
+        let made = audit::spawn(async move {
             tokio::time::timeout(this.deadline, this.generate(&external, context)).await
         });
         match made.await {

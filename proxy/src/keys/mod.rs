@@ -15,6 +15,7 @@ mod service;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,7 @@ pub use cache::OpenKey;
 pub use context::Scope;
 pub use resolve::ResolvedKey;
 pub use stats::Stats;
+pub use trial::Trial;
 
 use crate::audit;
 use crate::config::{self, BucketKeyPolicy};
@@ -275,6 +277,15 @@ impl Keyring {
     /// What the service tells about an external key.
     pub async fn describe(&self, key: &ResolvedKey) -> Result<KeyInfo, KeyError> {
         self.service(&key.service)?.describe(&key.name).await
+    }
+
+    /// Whether the service makes and opens data keys under an external key just now, past everything in memory.
+    pub async fn try_out(&self, key: &ResolvedKey) -> Trial {
+        audit::note_key(key);
+        match self.service(&key.service) {
+            Ok(service) => Trial::of(service.as_ref(), &key.name).await,
+            Err(error) => Trial { encryption: Err(error), decryption: None },
+        }
     }
 
     /// Erases an external key for good, and here its data keys at once.

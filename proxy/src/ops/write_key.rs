@@ -118,12 +118,15 @@ impl WriteKey {
         }
     }
 
-    /// What the answer says of the encryption; a later GET says the same.
+    /// What the answer to the write says of the encryption. A later GET says the same, less the context.
     pub fn response_headers(&self, out: &mut HeaderMap) {
         match self {
             Self::Deployment { sse, open } => {
                 let key_id = sse.key_id.as_deref().unwrap_or(&open.key_name);
                 sse::response_headers(sse.mode, Some(key_id), sse.shows_bucket_key, out);
+                if let Some(context) = sse.context.as_deref().and_then(|text| text.parse().ok()) {
+                    out.insert(sse::SSE_CONTEXT, context);
+                }
             }
             Self::Customer(key) => key.response_headers(out),
         }

@@ -11,6 +11,7 @@ use crate::backend::Backend;
 use crate::config::SseMode;
 use crate::error::{Code, Error, Result};
 use crate::keys::Keyring;
+use crate::metrics::TamperAlarm;
 use crate::record;
 use crate::s3::name::BucketName;
 use crate::s3::xml::{DefaultEncryption, EncryptionRule};
@@ -39,12 +40,13 @@ struct Document {
 pub struct StoredRules {
     /// By backend and bucket.
     known: Cache<(String, BucketName), Option<Arc<EncryptionRule>>>,
+    alarm: TamperAlarm,
 }
 
 impl StoredRules {
-    /// Nothing known yet.
-    pub fn new() -> Self {
-        Self { known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
+    /// Nothing known yet. Rules that are not authentic raise `alarm`.
+    pub fn new(alarm: TamperAlarm) -> Self {
+        Self { known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build(), alarm }
     }
 
     /// The rule that was put for a bucket, as it was at most [`AGE`] ago.
@@ -60,7 +62,7 @@ impl StoredRules {
         let place = (backend.name().to_owned(), bucket.clone());
         // Asked for by many at once, it is read once. Failures are not remembered.
         let read = self.known.try_get_with(place, async {
-            read(keyring, backend, bucket).await.map(|rule| rule.map(Arc::new)).map_err(Failed::of)
+            self.read(keyring, backend, bucket).await.map(|rule| rule.map(Arc::new)).map_err(Failed::of)
         });
         read.await.map_err(|failed| failed.told())
     }
@@ -99,21 +101,27 @@ impl StoredRules {
         self.known.invalidate(&(backend.name().to_owned(), bucket.clone())).await;
         removed
     }
-}
 
-impl Default for StoredRules {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-async fn read(keyring: &Keyring, backend: &Backend, bucket: &BucketName) -> Result<Option<EncryptionRule>> {
-    let name = object(bucket);
-    let area = backend.system().await?;
-    let Some(stored) = area.get(&name).await? else { return Ok(None) };
-    match record::open(keyring, area.id(), &name, &stored).await? {
-        Ok(plain) => parsed(&plain).map(Some).ok_or_else(|| unusable(bucket, "a later release wrote it")),
-        Err(why) => Err(unusable(bucket, why)),
+    async fn read(
+        &self,
+        keyring: &Keyring,
+        backend: &Backend,
+        bucket: &BucketName,
+    ) -> Result<Option<EncryptionRule>> {
+        let name = object(bucket);
+        let area = backend.system().await?;
+        let Some(stored) = area.get(&name).await? else { return Ok(None) };
+        match record::open(keyring, area.id(), &name, &stored).await? {
+            Ok(plain) => parsed(&plain).map(Some).ok_or_else(|| {
+                tracing::error!(%bucket, alert = true, "a later release wrote the bucket's encryption rule");
+                unusable(bucket, "a later release wrote it")
+            }),
+            Err(why) => {
+                tracing::error!(%bucket, why, alert = "tampered", "the bucket's encryption rule is not authentic");
+                self.alarm.raise();
+                Err(unusable(bucket, why))
+            }
+        }
     }
 }
 
@@ -138,7 +146,6 @@ fn object(bucket: &BucketName) -> String {
 }
 
 fn unusable(bucket: &BucketName, why: &'static str) -> Error {
-    tracing::error!(%bucket, why, alert = "tampered", "the bucket's stored encryption rule is not usable");
     Error::backend(
         Code::ServiceUnavailable,
         "The stored encryption rule of this bucket cannot be used. Put it again, or delete it.",

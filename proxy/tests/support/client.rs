@@ -33,10 +33,14 @@ impl Answer {
 
     /// The `<Code>` of an error answer.
     pub fn code(&self) -> String {
+        self.element("Code")
+    }
+
+    /// The text of the first element of a name; empty where there is none.
+    pub fn element(&self, name: &str) -> String {
         let text = self.text();
-        let start = text.find("<Code>").map_or(0, |i| i + 6);
-        let end = text.find("</Code>").unwrap_or(start);
-        text[start..end].to_owned()
+        let Some((_, rest)) = text.split_once(&format!("<{name}>")) else { return String::new() };
+        rest.split_once(&format!("</{name}>")).map_or(String::new(), |(value, _)| value.to_owned())
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod commands;
 pub mod multipart;
+pub mod sse;
 pub mod uploads;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use s3cloak::keys::Keyring;
 use s3cloak::services::Services;
 
 pub const BUCKET: &str = "photos";
+/// Nothing is checked again within a test.
+pub const CALM: &str = "recheck: 30m";
 
 /// A running proxy and everything behind it.
 pub struct Stack {
@@ -27,6 +30,7 @@ pub struct Stack {
     pub backend: Client,
     pub store: Handle,
     pub services: Arc<Services>,
+    yaml: String,
     folder: tempfile::TempDir,
 }
 
@@ -49,6 +53,8 @@ pub struct Options {
     pub allow: Option<&'static str>,
     /// Where keys come from, with a key `test-key`; a new local folder otherwise.
     pub keys: Option<Arc<dyn KeyService>>,
+    /// YAML inside the braces of `bucket_key:`; nothing is checked again within a test otherwise.
+    pub bucket_key: Option<&'static str>,
 }
 
 impl Stack {
@@ -73,7 +79,7 @@ impl Stack {
              backends:\n  default:\n    endpoint: {}\n    region: us-east-1\n    access_key: backend\n    \
              secret_key: backend-secret\n    system: {{ {} }}\n{}\n\
              keys:\n  services:\n    main: {{ type: local, path: {} }}\n  default_key: test-key\n  \
-             bucket_key: {{ recheck: 30m }}\n\
+             bucket_key: {{ {} }}\n\
              credentials:\n  - access_key: client\n    secret_key: client-secret\n    \
              allow: [{{ {} }}]\n\
              buckets:\n{}\n{}\n",
@@ -82,6 +88,7 @@ impl Stack {
             options.system.unwrap_or("bucket: s3cloak-system"),
             options.backend,
             folder.path().join("keys").display(),
+            options.bucket_key.unwrap_or(CALM),
             options.allow.unwrap_or("buckets: [\"*\"], actions: [read, write, admin], keys: [\"*\"]"),
             options.buckets.unwrap_or("  \"*\": { backend: default, etag: md5 }"),
             options.more,
@@ -107,8 +114,25 @@ impl Stack {
             backend: client(store.address(), "backend", "backend-secret"),
             store,
             services,
+            yaml,
             folder,
         }
+    }
+
+    /// Another proxy of the same configuration over the same storage, with other words inside the braces of `bucket_key:`.
+    pub async fn replica(&self, keys: Arc<dyn KeyService>, bucket_key: &str) -> (Client, Arc<Services>) {
+        let was = self.yaml.lines().find(|line| line.contains("bucket_key: { ")).unwrap();
+        let yaml = self.yaml.replacen(was, &format!("  bucket_key: {{ {bucket_key} }}"), 1);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client { address: listener.local_addr().unwrap(), ..self.proxy.clone() };
+        (client, serve(Arc::new(config(&yaml)), keys, listener).await)
+    }
+
+    /// The configuration as a file, for commands.
+    pub fn config_file(&self) -> std::path::PathBuf {
+        let file = self.folder.path().join("config.yaml");
+        std::fs::write(&file, &self.yaml).unwrap();
+        file
     }
 
     /// Where the local keys of [`Stack::start`] are.

@@ -81,7 +81,7 @@ async fn read(
         };
         if error.is_lasting() {
             if error.blame() == Blame::Tampered {
-                services.metrics.tampered();
+                services.metrics.tamper_alarm().raise();
                 tracing::error!(bucket = %route.bucket, key = %key.to_lossy(), %error, alert = "tampered", "stored object refused in a listing");
             } else {
                 tracing::debug!(bucket = %route.bucket, %error, "an object is listed by arithmetic");
