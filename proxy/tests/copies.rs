@@ -9,6 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use md5::{Digest as _, Md5};
 use s3cloak::demo::store::{Fault, RawObject, Seen};
+use s3cloak::gateway::{S3App, serve_on};
+use s3cloak::keys::Keyring;
+use s3cloak::services::Services;
 use support::multipart::{ENVELOPE, MIN_PART, Object};
 use support::{Answer, BUCKET, Call, Options, Stack, md5_hex, random, shares_a_run};
 
@@ -481,6 +484,30 @@ async fn every_copy_is_pinned_to_what_was_looked_at() {
     let answer = copy(&stack, "photos/copy", "photos/copy-4", &h(&[("if-none-match", "*")])).await;
     assert_eq!((answer.status, answer.code()), (409, "ConditionalRequestConflict".to_owned()));
     assert_eq!(stack.store.faults().waiting(), 0);
+}
+
+/// What is not known yet is no reason to refuse for good.
+#[tokio::test]
+async fn a_copy_waits_until_the_backend_is_measured() {
+    let stack = stack().await;
+    put(&stack, "photos/source", b"source", &vec![]).await;
+    let keys = std::sync::Arc::new(kms_client::local::LocalKeys::open(stack.key_folder()).unwrap());
+    let config = stack.services.config.clone();
+    let copy = Call::new("PUT", "/photos/copy").header("x-amz-copy-source", "photos/source");
+    let document = "<ObjectEncryption><SSE-KMS><KMSKeyArn>test-key</KMSKeyArn></SSE-KMS></ObjectEncryption>";
+    for call in [copy, Call::new("PUT", "/photos/source?encryption").body(document)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let keyring = Keyring::new([("main".to_owned(), keys.clone() as _)].into(), &config.keys);
+        let services = Services::with_keyring(config.clone(), keyring).unwrap();
+        let services = std::sync::Arc::new(services);
+        assert!(services.backends.iter().all(|backend| !backend.is_prepared()));
+        tokio::spawn(serve_on(listener, S3App::new(services.clone(), &config.listen[0])));
+        let fresh = support::Client { address, ..stack.proxy.clone() };
+        let answer = fresh.send(call).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(services.backends.iter().all(|backend| backend.is_prepared()));
+    }
 }
 
 #[tokio::test]

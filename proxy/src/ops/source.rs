@@ -54,6 +54,8 @@ impl<'a> Source<'a> {
             return Err(Error::client(Code::NoSuchKey, "The specified key does not exist.")
                 .field("Key", named.key.to_lossy()));
         }
+        // Until it is measured a backend promises nothing, and the copy would be refused for good.
+        backend.prepare().await?;
         let carried = carried(&request.headers);
         let target = Target {
             backend,

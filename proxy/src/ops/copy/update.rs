@@ -36,6 +36,8 @@ pub async fn update_object_encryption(
     let target = route.target(key, None).carrying(&request.headers);
     let target = Target { opens: Opens::Facts, ..target };
     let asked = parse_object_encryption(&body::collect(request, exchange, MAX_DOCUMENT).await?)?;
+    // Until it is measured a backend promises nothing.
+    route.backend.prepare().await?;
     for _ in 0..ATTEMPTS {
         let found = Box::pin(info::look(services, &target)).await?;
         let sealed = sealed(&found)?;
