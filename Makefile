@@ -73,7 +73,7 @@ conformance: build tools ## Another project's S3 suite, straight and through the
 bench: native ## Measure against direct access, nginx and a bare pass-through; prints one table
 	integration/tools/packages.sh nginx=nginx-light
 	cargo build --release --package proxy --package bench
-	S3CLOAK_BIN="$(abspath $(TARGET))/release/s3cloak" "$(TARGET)/release/bench" $(ARGS)
+	PATH="$(abspath $(TOOLS))/venv/bin:$$PATH" S3CLOAK_BIN="$(abspath $(TARGET))/release/s3cloak" "$(TARGET)/release/bench" $(ARGS)
 
 .PHONY: deny
 deny: ## Licences, advisories and sources of dependencies (needs cargo-deny)
@@ -81,7 +81,7 @@ deny: ## Licences, advisories and sources of dependencies (needs cargo-deny)
 
 .PHONY: tools
 tools: ## Install the test tools at their pinned versions
-	@integration/tools/packages.sh curl=curl
+	@integration/tools/packages.sh curl=curl restic=restic /usr/bin/aws=awscli
 	integration/tools/install.sh "$(TOOLS)"
 
 .PHONY: native

@@ -59,7 +59,7 @@ def test_wrong_arguments(arguments):
 
 def test_help_and_version():
     text = run("--help")
-    for word in ("serve", "demo", "check-config", "key", "inspect"):
+    for word in ("serve", "demo", "check-config", "key", "gc", "inspect"):
         assert word in text
     assert run("--version").startswith("s3cloak ")
 

@@ -112,6 +112,21 @@ def test_layouts(s3, bucket, prefix, bodies):
     assert (got["Body"].read(), got["ETag"], got["ContentType"]) == (whole, done["ETag"], "text/x")
 
 
+def test_a_part_is_sent_again(s3, bucket, prefix):
+    """The last one counts, also where the storage keeps the one before beside it; whatever both are like."""
+    key = f"{prefix}k"
+    for before, after in ((5 * MIB, 5 * MIB), (5 * MIB, 6 * MIB), (6 * MIB, 5 * MIB), (10, 5 * MIB), (5 * MIB, 10)):
+        named = {"Bucket": bucket, "Key": key}
+        named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
+        bodies = {3: noise(before, "before"), 2: noise(after, "after"), 1: noise(5 * MIB, "first")}
+        tags = [s3.upload_part(**named, PartNumber=min(n, 2), Body=body)["ETag"] for n, body in bodies.items()]
+        listed = [(part["PartNumber"], part["ETag"], part["Size"]) for part in s3.list_parts(**named)["Parts"]]
+        assert listed == [(1, tags[2], 5 * MIB), (2, tags[1], after)]
+        parts = [{"PartNumber": 1, "ETag": tags[2]}, {"PartNumber": 2, "ETag": tags[1]}]
+        s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == bodies[1] + bodies[2]
+
+
 def test_list_abort_and_wrong_lists(s3, bucket, prefix):
     key = f"{prefix}k"
     made = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]

@@ -44,9 +44,22 @@ struct RunOptions {
     /// The s3cloak to measure.
     #[arg(long, env = "S3CLOAK_BIN", value_name = "FILE", default_value = "target/release/s3cloak")]
     s3cloak: String,
+    /// Measure these too, which a run without it leaves out: uploads and downloads in parts, and 10 000 small files
+    /// synchronised by rclone and the AWS CLI (`make tools` installs both).
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    with: Vec<Extra>,
     /// Leave these out: direct, nginx, bare, opaque, md5.
     #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     skip: Vec<String>,
+}
+
+/// What takes long, and is measured on demand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Extra {
+    /// Large objects in parts.
+    Multipart,
+    /// Trees of small files.
+    Trees,
 }
 
 /// The other processes of a run.

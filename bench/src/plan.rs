@@ -3,13 +3,14 @@
 
 mod aims;
 mod hashes;
+mod trees;
 
 use std::process::Command;
 
 use crate::load::{Job, Outcome, Verb, Work};
 use crate::table::Samples;
 use crate::targets::{Backend, Kind, Target};
-use crate::{Failure, RunOptions};
+use crate::{Extra, Failure, RunOptions};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -17,6 +18,9 @@ const SMALL: u64 = 4 << 10;
 const RANGE: u64 = 64 << 10;
 /// Keys that the small requests go over.
 const KEYS: usize = 64;
+/// One part of an upload in parts, a multiple of the pattern's period, and how many are sent at once.
+const PART: u64 = 16 << 20;
+const PARTS_AT_ONCE: usize = 4;
 /// Clients at once, where memory is measured.
 const CROWD: usize = 100;
 
@@ -30,14 +34,34 @@ struct Scale {
     /// Sizes of the crowd's PUTs: two, to see that memory does not grow with them.
     crowd: [u64; 2],
     slow_millis: u64,
+    /// Parts of an upload in parts.
+    parts: u16,
+    /// Files of a tree.
+    files: usize,
 }
 
 impl Scale {
     fn new(quick: bool) -> Self {
         if quick {
-            Self { rounds: 2, large: 4, millis: 400, crowd: [4 * MIB, 16 * MIB], slow_millis: 1500 }
+            Self {
+                rounds: 2,
+                large: 4,
+                millis: 400,
+                crowd: [4 * MIB, 16 * MIB],
+                slow_millis: 1500,
+                parts: 16,
+                files: 1000,
+            }
         } else {
-            Self { rounds: 5, large: 8, millis: 2000, crowd: [16 * MIB, 64 * MIB], slow_millis: 5000 }
+            Self {
+                rounds: 5,
+                large: 8,
+                millis: 2000,
+                crowd: [16 * MIB, 64 * MIB],
+                slow_millis: 5000,
+                parts: 64,
+                files: 10_000,
+            }
         }
     }
 }
@@ -64,6 +88,7 @@ struct Run<'a> {
     samples: Samples,
     hashes: hashes::Hashes,
     backend: Backend,
+    folder: std::path::PathBuf,
 }
 
 impl<'a> Run<'a> {
@@ -77,7 +102,15 @@ impl<'a> Run<'a> {
         }
         let scale = Scale::new(options.quick);
         let hashes = hashes::Hashes::default();
-        Ok(Self { options, scale, targets, samples: Samples::default(), hashes, backend })
+        Ok(Self {
+            options,
+            scale,
+            targets,
+            samples: Samples::default(),
+            hashes,
+            backend,
+            folder: folder.to_owned(),
+        })
     }
 
     fn all(mut self) -> Result<String, Failure> {
@@ -85,14 +118,22 @@ impl<'a> Run<'a> {
         for round in 1..=self.scale.rounds {
             self.hashes.measure();
             let note = |what: &str| format!("round {round} of {}: {what}", self.scale.rounds);
-            let notes = ["large objects", "small objects and ranges", "listings"].map(note);
+            let notes =
+                ["large objects", "small objects and ranges", "listings", "large objects in parts"].map(note);
             self.each(&notes[0], Self::large)?;
+            if self.options.with.contains(&Extra::Multipart) {
+                self.each(&notes[3], Self::multipart)?;
+            }
             self.each(&notes[1], Self::small)?;
             self.each(&notes[2], Self::listings)?;
             // Nobody is always first.
             self.targets.rotate_left(1);
         }
         self.each("memory", Self::memory)?;
+        if self.options.with.contains(&Extra::Trees) {
+            trees::make(&self.folder, self.scale.files)?;
+            self.each("trees", Self::trees)?;
+        }
         Ok(format!(
             "{}\n{}\n{}\n{}",
             self.machine(),
@@ -159,6 +200,57 @@ impl<'a> Run<'a> {
         }
         // The ranged reads and the slow readers take 64 MiB.
         self.load(at, Work::Stream { verb: Verb::Put, key: "large".to_owned(), size: 64 * MIB, count: 1 })?;
+        Ok(())
+    }
+
+    fn multipart(&mut self, at: usize) -> Result<(), Failure> {
+        let (parts, key) = (self.scale.parts, "large".to_owned());
+        let size = PART * u64::from(parts);
+        let put = Work::Multipart {
+            key: key.clone(),
+            part_size: PART,
+            parts,
+            connections: PARTS_AT_ONCE,
+            count: 1,
+        };
+        let get = Work::Stream { verb: Verb::Get, key: key.clone(), size, count: 1 };
+        let what = format!("{} MiB in parts of {} MiB", size / MIB, PART / MIB);
+        let titles = [format!("PUT {what}, {PARTS_AT_ONCE} at once"), format!("GET {what}")];
+        for (title, work) in titles.iter().zip([put, get]) {
+            let (outcome, cpu) = self.load(at, work)?;
+            let gigabytes = outcome.bytes as f64 / 1e9;
+            self.add(at, &format!("{title}, GB/s"), 2, Some(gigabytes / outcome.seconds));
+            self.add(at, &format!("{title}, CPU s/GB"), 2, cpu.map(|cpu| cpu / gigabytes));
+        }
+        self.load(at, Work::Verify { key: key.clone(), size })?;
+        self.load(at, Work::Stream { verb: Verb::Put, key, size: 64 * MIB, count: 1 })?;
+        Ok(())
+    }
+
+    /// The other proxies add nothing to what clients need for a tree.
+    fn trees(&mut self, at: usize) -> Result<(), Failure> {
+        let target = &self.targets[at];
+        if matches!(target.kind, Kind::Nginx | Kind::Bare) {
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        for client in trees::Client::ALL {
+            for step in trees::Step::ALL {
+                let cpu = || target.process().map(|process| process.cpu()).transpose();
+                let before = cpu()?;
+                let seconds = client.run(step, &self.folder, &target.endpoint, &target.bucket)?;
+                let cpu = cpu()?.zip(before).map(|(after, before)| after - before);
+                found.push((
+                    format!("{} {} files, {}", client.title(), self.scale.files, step.title()),
+                    seconds,
+                    cpu,
+                ));
+            }
+        }
+        for (title, seconds, cpu) in found {
+            self.add(at, &format!("{title}, s"), 1, Some(seconds));
+            self.add(at, &format!("{title}, CPU s"), 1, cpu);
+        }
         Ok(())
     }
 

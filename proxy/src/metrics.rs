@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::error::Blame;
+use crate::uploads::Tally;
 
 /// Seconds. From a cached HEAD (under a millisecond) to gigabytes in one request.
 const LATENCY_BUCKETS: &[f64] =
@@ -60,6 +61,8 @@ pub struct Metrics {
     auth_failures: IntCounterVec,
     tampered: IntCounter,
     backend_seconds: HistogramVec,
+    sweeps: IntCounterVec,
+    swept: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -121,6 +124,16 @@ impl Metrics {
                 "Time until a backend's answer (of an upload: from its last byte), by backend and outcome: ok, refused, failed.",
                 &["backend", "outcome"],
             ),
+            sweeps: counters(
+                "s3cloak_sweeps_total",
+                "Looks for what ended multipart uploads left behind, by outcome: done, failed.",
+                &["outcome"],
+            ),
+            swept: counters(
+                "s3cloak_swept_total",
+                "What sweeps collected of ended multipart uploads (uploads, orphans, objects), and uploads of which nothing could be proved (kept).",
+                &["what"],
+            ),
             registry,
         };
         // A series that exists from the start makes an alert on its first increase work.
@@ -130,6 +143,10 @@ impl Metrics {
         for why in [Denial::Authentication, Denial::Access] {
             metrics.auth_failures.with_label_values(&[why.as_str()]);
         }
+        for outcome in ["done", "failed"] {
+            metrics.sweeps.with_label_values(&[outcome]);
+        }
+        metrics.add_swept(&Tally::default());
         metrics
     }
 
@@ -155,6 +172,26 @@ impl Metrics {
     /// For those who find what was tampered with outside of a request.
     pub fn tamper_alarm(&self) -> TamperAlarm {
         TamperAlarm(self.tampered.clone())
+    }
+
+    /// A sweep of a backend ended; early where nothing is known of it.
+    pub fn sweep(&self, tally: Option<&Tally>) {
+        self.sweeps.with_label_values(&[if tally.is_some() { "done" } else { "failed" }]).inc();
+        if let Some(tally) = tally {
+            self.add_swept(tally);
+        }
+    }
+
+    fn add_swept(&self, tally: &Tally) {
+        let whats = [
+            ("uploads", tally.ended),
+            ("orphans", tally.orphaned),
+            ("objects", tally.objects),
+            ("kept", tally.kept),
+        ];
+        for (what, count) in whats {
+            self.swept.with_label_values(&[what]).inc_by(count);
+        }
     }
 
     /// For backends to report their answers to.
@@ -268,6 +305,8 @@ mod tests {
         });
         metrics.denied(Denial::Access);
         metrics.tamper_alarm().raise();
+        metrics.sweep(Some(&Tally { ended: 2, objects: 9, ..Tally::default() }));
+        metrics.sweep(None);
         let backends = metrics.backend_latency();
         backends.observe("default", Some(http::StatusCode::NOT_FOUND), Duration::from_millis(2));
         backends.observe("default", None, Duration::from_millis(2));
@@ -288,6 +327,11 @@ mod tests {
             "s3cloak_auth_failures_total{why=\"access\"} 1",
             "s3cloak_auth_failures_total{why=\"authentication\"} 0",
             "s3cloak_tampered_total 2",
+            "s3cloak_sweeps_total{outcome=\"done\"} 1",
+            "s3cloak_sweeps_total{outcome=\"failed\"} 1",
+            "s3cloak_swept_total{what=\"uploads\"} 2",
+            "s3cloak_swept_total{what=\"orphans\"} 0",
+            "s3cloak_swept_total{what=\"objects\"} 9",
             "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"refused\"} 1",
             "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"failed\"} 1",
             "# TYPE s3cloak_requests_in_flight gauge",

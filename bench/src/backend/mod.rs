@@ -5,6 +5,7 @@ mod chunked;
 mod list;
 mod object;
 mod store;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -89,6 +90,9 @@ async fn route(store: &Store, request: Request<Incoming>) -> Result<Response<Pie
                 Some("location") => Ok(xml_answer(StatusCode::OK, "<LocationConstraint/>".to_owned())),
                 Some(_) => Err((StatusCode::NOT_FOUND, "NoSuchConfiguration")),
             }
+        }
+        (_, bucket, key) if !key.is_empty() && uploads::is_about(&query) => {
+            uploads::answer(store, bucket, key, &query, request).await
         }
         (_, _, key) if !key.is_empty() && query.has_subresource() => {
             Err((StatusCode::NOT_IMPLEMENTED, "NotImplemented"))

@@ -119,9 +119,31 @@ pub(super) async fn put(
     key: &str,
     request: Request<Incoming>,
 ) -> Result<Response<Pieces>, Refusal> {
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     store.may_write(bucket, key, &parts.headers)?;
-    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let sink = key.starts_with(SINK);
+    let (pieces, size) = receive(&parts.headers, body, sink).await?;
+    let etag = store.etag();
+    let object = Object {
+        pieces,
+        size: if sink { 0 } else { size },
+        headers: shown(&parts.headers, &etag),
+        modified: now_rfc3339(),
+        etag: etag.clone(),
+    };
+    store.insert(bucket, key, object, &parts.headers)?;
+    let mut response = empty(StatusCode::OK);
+    response.headers_mut().insert(header::ETAG, etag);
+    Ok(response)
+}
+
+/// The bytes of an upload, in the pieces in which they came, and how many there were. A sink keeps none.
+pub(super) async fn receive(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    sink: bool,
+) -> Result<(Vec<Bytes>, u64), Refusal> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let form = text("x-amz-content-sha256").unwrap_or("");
     let mut decoder = form.starts_with("STREAMING-").then(|| Decoder::new(text("x-amz-trailer")));
     let declared = match &decoder {
@@ -129,7 +151,6 @@ pub(super) async fn put(
         None => body.size_hint().exact(),
     };
     let declared: u64 = declared.ok_or((StatusCode::LENGTH_REQUIRED, "MissingContentLength"))?;
-    let sink = key.starts_with(SINK);
     let (mut size, mut pieces) = (0_u64, Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| INCOMPLETE)?.into_data() else { continue };
@@ -155,22 +176,11 @@ pub(super) async fn put(
     if size < SMALL && !sink {
         pieces = vec![Bytes::from(pieces.concat())];
     }
-    let etag = store.etag();
-    let object = Object {
-        pieces,
-        size: if sink { 0 } else { size },
-        headers: shown(&parts.headers, &etag),
-        modified: now_rfc3339(),
-        etag: etag.clone(),
-    };
-    store.insert(bucket, key, object, &parts.headers)?;
-    let mut response = empty(StatusCode::OK);
-    response.headers_mut().insert(header::ETAG, etag);
-    Ok(response)
+    Ok((pieces, size))
 }
 
 /// What GET and HEAD will show.
-fn shown(request: &HeaderMap, etag: &HeaderValue) -> HeaderMap {
+pub(super) fn shown(request: &HeaderMap, etag: &HeaderValue) -> HeaderMap {
     const KEPT: [header::HeaderName; 6] = [
         header::CACHE_CONTROL,
         header::CONTENT_DISPOSITION,
@@ -195,7 +205,7 @@ fn shown(request: &HeaderMap, etag: &HeaderValue) -> HeaderMap {
 }
 
 /// Now, as listings show it. An HTTP date holds all that is needed.
-fn now_rfc3339() -> String {
+pub(super) fn now_rfc3339() -> String {
     let date = httpdate::HttpDate::from(SystemTime::now()).to_string();
     let mut words = date.split(' ').skip(1);
     let (day, month, year, time) = (words.next(), words.next(), words.next(), words.next());

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Refusal;
+use super::uploads::Uploads;
 
 /// One object.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ type Buckets = BTreeMap<String, BTreeMap<String, Arc<Object>>>;
 pub(super) struct Store {
     buckets: Mutex<Buckets>,
     etags: AtomicU64,
+    pub(super) uploads: Mutex<Uploads>,
 }
 
 impl Store {

@@ -157,3 +157,48 @@ async fn listings_page_in_order() {
     assert!(fixture.call("GET", "/", &[], b"").await.1.contains("<Name>b</Name>"));
     assert_eq!(fixture.call("GET", "/b?lifecycle", &[], b"").await.0, 404);
 }
+
+#[tokio::test]
+async fn uploads_in_parts_become_objects() {
+    let fixture = Fixture::start().await;
+    let (status, begun, _) = fixture.call("POST", "/b/k?uploads", &[("x-amz-meta-a", "1")], b"").await;
+    assert_eq!(status, 200);
+    let id = begun.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let mut tags = Vec::new();
+    for (number, body) in [(2, "world"), (1, "hello "), (3, "dropped")] {
+        let target = format!("/b/k?partNumber={number}&uploadId={id}");
+        let (status, _, headers) = fixture.call("PUT", &target, &[], body.as_bytes()).await;
+        assert_eq!(status, 200);
+        tags.push((number, headers["etag"].to_str().unwrap().to_owned()));
+    }
+    let target = format!("/b/k?uploadId={id}");
+    let (_, listed, _) = fixture.call("GET", &target, &[], b"").await;
+    assert!(
+        listed.contains(&format!("<PartNumber>1</PartNumber><ETag>{}</ETag><Size>6</Size>", tags[1].1)),
+        "{listed}"
+    );
+    let list = |tags: &[(u16, String)]| {
+        tags.iter()
+            .map(|(n, tag)| {
+                format!(
+                    "<Part><PartNumber>{n}</PartNumber><ETag>{}</ETag></Part>",
+                    tag.replace('"', "&quot;")
+                )
+            })
+            .collect::<String>()
+            .into_bytes()
+    };
+    let wrong = [(1, tags[0].1.clone())];
+    assert_eq!(fixture.call("POST", &target, &[], &list(&wrong)).await.0, 400);
+    let right = [(1, tags[1].1.clone()), (2, tags[0].1.clone())];
+    assert_eq!(fixture.call("POST", &target, &[("if-match", "\"x\"")], &list(&right)).await.0, 404);
+    assert_eq!(fixture.call("POST", &target, &[], &list(&right)).await.0, 200);
+    let (_, body, headers) = fixture.call("GET", "/b/k", &[], b"").await;
+    assert_eq!((body.as_str(), headers["x-amz-meta-a"].to_str().unwrap()), ("hello world", "1"));
+    assert_eq!(fixture.call("POST", &target, &[], &list(&right)).await.0, 404);
+    let (_, begun, _) = fixture.call("POST", "/b/k?uploads", &[], b"").await;
+    let id = begun.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    for status in [204, 404] {
+        assert_eq!(fixture.call("DELETE", &format!("/b/k?uploadId={id}"), &[], b"").await.0, status);
+    }
+}

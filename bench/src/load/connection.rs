@@ -1,7 +1,8 @@
 //! One keep-alive connection, and requests on it whose answers must be what was asked for.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -18,22 +19,38 @@ pub(super) struct Prepared {
     uri: Uri,
     host: HeaderValue,
     pub(super) size: u64,
+    /// Sent instead of the pattern.
+    document: Option<Bytes>,
 }
+
+/// The pattern, or a document.
+type Sent = Either<Pattern, Full<Bytes>>;
 
 impl Prepared {
     /// `target` is the canonical path and query behind the bucket; a PUT sends `size` bytes of the pattern.
     pub(super) fn new(job: &Job, method: Method, target: &str, size: u64) -> Result<Self, Failure> {
         let uri = job.endpoint.presign(&method, &format!("/{}{target}", job.bucket))?;
-        Ok(Self { method, uri, host: HeaderValue::try_from(&job.endpoint.address)?, size })
+        Ok(Self { method, uri, host: HeaderValue::try_from(&job.endpoint.address)?, size, document: None })
     }
 
-    fn request(&self) -> Result<Request<Pattern>, Failure> {
-        let size = if self.method == Method::PUT { self.size } else { 0 };
-        let mut request = Request::new(Pattern::new(size));
+    /// A POST of a document.
+    pub(super) fn post(job: &Job, target: &str, document: String) -> Result<Self, Failure> {
+        let size = document.len() as u64;
+        Ok(Self { document: Some(document.into()), ..Self::new(job, Method::POST, target, size)? })
+    }
+
+    fn request(&self) -> Result<Request<Sent>, Failure> {
+        let writes = matches!(self.method, Method::PUT | Method::POST);
+        let size = if writes { self.size } else { 0 };
+        let body = match &self.document {
+            Some(document) => Either::Right(Full::new(document.clone())),
+            None => Either::Left(Pattern::new(size)),
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         request.headers_mut().insert(header::HOST, self.host.clone());
-        if self.method == Method::PUT {
+        if writes {
             request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
         }
         Ok(request)
@@ -42,7 +59,7 @@ impl Prepared {
 
 /// A connection; it lasts as long as it is held.
 pub(super) struct Connection {
-    sender: SendRequest<Pattern>,
+    sender: SendRequest<Sent>,
 }
 
 impl Connection {
@@ -77,6 +94,15 @@ impl Connection {
         let body = response.into_body().collect().await?.to_bytes();
         let path = prepared.uri.path();
         Err(format!("{} {path}: {status} {}", prepared.method, String::from_utf8_lossy(&body)).into())
+    }
+
+    /// Sends a request and gives its answer's ETag, if there is one, and body.
+    pub(super) async fn ask(&mut self, prepared: &Prepared) -> Result<(String, String), Failure> {
+        let response = self.send(prepared, None).await?;
+        let etag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+        let etag = etag.to_owned();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((etag, String::from_utf8(body.to_vec())?))
     }
 
     /// Sends a request and reads its answer to the end; returns the number of bytes.

@@ -4,6 +4,7 @@
 mod connection;
 mod crowd;
 mod list;
+mod multipart;
 mod repeat;
 mod stream;
 
@@ -45,6 +46,8 @@ pub(crate) enum Work {
     Fill { prefix: String, count: usize, size: u64, connections: usize },
     /// Sends one large object `count` times, one after another on one connection.
     Stream { verb: Verb, key: String, size: u64, count: usize },
+    /// Uploads an object in parts, so many at once, `count` times.
+    Multipart { key: String, part_size: u64, parts: u16, connections: usize, count: usize },
     /// Reads one object and compares every byte.
     Verify { key: String, size: u64 },
     /// The same small request on each connection as often as possible for so long, over `keys` keys.
@@ -85,6 +88,9 @@ pub(crate) fn run(job: &str) -> Result<(), Failure> {
                 repeat::fill(&job, prefix, *count, *size, *connections).await
             }
             Work::Stream { verb, key, size, count } => stream::run(&job, *verb, key, *size, *count).await,
+            Work::Multipart { key, part_size, parts, connections, count } => {
+                multipart::run(&job, key, *part_size, *parts, *connections, *count).await
+            }
             Work::Verify { key, size } => stream::verify(&job, key, *size).await,
             Work::Repeat { verb, prefix, keys, size, range, connections, millis } => {
                 let load = repeat::Repeat {

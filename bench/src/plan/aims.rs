@@ -50,6 +50,21 @@ pub(super) fn text(samples: &Samples, hashes: &Hashes) -> String {
         }
     }
     for kind in [opaque, Kind::Md5] {
+        // In parts against in one piece, of the sizes that a run has.
+        let parts = samples.of(kind, "PUT 1024 MiB in parts").find(|(title, _)| title.ends_with("GB/s"));
+        let ratio = parts.zip(samples.median("PUT 1 GiB, GB/s", kind)).map(|((_, parts), one)| parts / one);
+        line(&format!("PUT in parts to PUT in one, {}", kind.name()), ratio, Some(0.9), None);
+        let warm: Vec<String> = samples
+            .of(kind, "")
+            .filter(|(title, _)| title.ends_with("files, again, s"))
+            .map(|(title, _)| title.to_owned())
+            .collect();
+        for title in warm {
+            let ratio = samples.ratio(&title, kind, Kind::Direct);
+            line(&format!("{title}, {}, time to direct", kind.name()), ratio, None, Some(1.5));
+        }
+    }
+    for kind in [opaque, Kind::Md5] {
         for (title, peak) in samples.of(kind, "peak memory") {
             line(&format!("{title} ({})", kind.name()), Some(peak), None, Some(128.0));
         }

@@ -34,7 +34,7 @@ pub use outgoing::Outgoing;
 pub use probe::{Finding, Report};
 pub use profile::Profile;
 pub use response::{Body, Response};
-pub use system::{Page, SystemArea, SystemId, components};
+pub use system::{Named, Page, Pages, SystemArea, SystemId, components};
 pub use upload::{Step, Upload};
 
 use crate::auth::sign::{PayloadHash, SignedRequest, Signer, anonymous};

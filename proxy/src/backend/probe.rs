@@ -20,6 +20,7 @@ use super::upload::Upload;
 use super::{Backend, Caller, Outgoing, Response, Step};
 use crate::config::UploadFraming;
 use crate::error::{Code, Error, Result};
+use crate::s3::xml::{parse_initiated, render_complete};
 
 mod copies;
 
@@ -70,17 +71,14 @@ pub(super) async fn run(backend: &Backend, system: &SystemArea, measure: bool) -
     outcome
 }
 
-/// Best effort: leftovers are small, and named so that a sweep knows them. Each round lists from the start, for what
-/// was listed is gone by then.
+/// Best effort: leftovers are small, and named so that nobody takes them for anything else.
 async fn clear(system: &SystemArea, below: &str) {
-    while let Ok(page) = system.list(below, None).await {
-        for name in &page.names {
-            if system.delete(name).await.is_err() {
+    let mut pages = system.pages(below);
+    while let Ok(Some(page)) = pages.next().await {
+        for entry in &page.entries {
+            if system.delete(&entry.name).await.is_err() {
                 return;
             }
-        }
-        if page.next.is_none() || page.names.is_empty() {
-            return;
         }
     }
 }
@@ -108,6 +106,7 @@ impl Probe<'_> {
         self.framing(&mut profile, overrides.accept_short_bodies, overrides.framing).await?;
         self.conditions(&mut profile).await?;
         self.copies(&mut profile).await?;
+        self.conditional_completes(&mut profile).await?;
         self.ranges(&mut profile).await?;
         self.content_md5(&mut profile).await?;
         self.subresources(&mut profile, measure).await?;
@@ -277,6 +276,51 @@ impl Probe<'_> {
         profile.delete_if_match = status == StatusCode::PRECONDITION_FAILED && stands;
         self.note("DELETE If-Match", profile.delete_if_match, format!("{status} on another ETag"));
         Ok(())
+    }
+
+    /// Storage that honours a condition on PUT need not on CompleteMultipartUpload.
+    async fn conditional_completes(&mut self, profile: &mut Profile) -> Result<()> {
+        self.store("completed", OLD).await?;
+        let none = self.complete_if(header::IF_NONE_MATCH, "*").await?;
+        let wrong = self.complete_if(header::IF_MATCH, "\"00000000000000000000000000000000\"").await?;
+        let stands = self.read("completed").await?.as_deref() == Some(OLD);
+        profile.complete_if_none_match = none == Some(StatusCode::PRECONDITION_FAILED) && stands;
+        profile.complete_if_match = wrong == Some(StatusCode::PRECONDITION_FAILED) && stands;
+        let text = |status: Option<StatusCode>| status.map_or("no upload".to_owned(), |s| s.to_string());
+        self.note(
+            "CompleteMultipartUpload If-None-Match: *",
+            profile.complete_if_none_match,
+            format!("{} on an object", text(none)),
+        );
+        self.note(
+            "CompleteMultipartUpload If-Match",
+            profile.complete_if_match,
+            format!("{} on another ETag", text(wrong)),
+        );
+        Ok(())
+    }
+
+    /// Completes an upload of other bytes under a condition that does not hold; `None` where it takes no uploads.
+    async fn complete_if(&self, condition: HeaderName, value: &'static str) -> Result<Option<StatusCode>> {
+        let object = |method| self.object(method, "completed");
+        let begun = self.send(object(Method::POST)?.flag("uploads"), Bytes::new()).await?;
+        if !begun.is_success() {
+            return Ok(None);
+        }
+        let Ok(id) = parse_initiated(&begun.body.prefix(64 * 1024).await) else { return Ok(None) };
+        let part = object(Method::PUT)?.param("partNumber", "1").param("uploadId", id.as_str());
+        let part = self.send(part, Bytes::from_static(b"other bytes")).await?;
+        let etag = etag(&part.headers).unwrap_or_default();
+        let list = render_complete([(1, etag.trim_matches('"'))]);
+        let out = object(Method::POST)?
+            .param("uploadId", id.as_str())
+            .header(condition, HeaderValue::from_static(value));
+        let status = self.send(out, list.into()).await?.status;
+        if !status.is_success() {
+            // What it leaves if this fails is small, and is named so that nobody takes it for anything else.
+            self.send(object(Method::DELETE)?.param("uploadId", id.as_str()), Bytes::new()).await?;
+        }
+        Ok(Some(status))
     }
 
     async fn put_if(&self, name: &str, condition: HeaderName, value: &str) -> Result<StatusCode> {

@@ -28,6 +28,10 @@ pub struct Profile {
     pub copy_if_match: bool,
     /// `If-None-Match: *` on a copy is honoured.
     pub copy_if_none_match: bool,
+    /// `If-None-Match: *` on CompleteMultipartUpload is honoured.
+    pub complete_if_none_match: bool,
+    /// `If-Match` on CompleteMultipartUpload is honoured.
+    pub complete_if_match: bool,
     /// `Range: bytes=-N` gives the last N bytes, and the whole object where it is shorter.
     pub suffix_ranges: bool,
     /// A wrong Content-MD5 is refused.
@@ -51,6 +55,8 @@ impl Profile {
             copy_source_if_match: false,
             copy_if_match: false,
             copy_if_none_match: false,
+            complete_if_none_match: false,
+            complete_if_match: false,
             suffix_ranges: true,
             content_md5: true,
             subresources: BTreeSet::new(),
@@ -67,6 +73,8 @@ impl Profile {
             self.put_if_none_match = honoured;
             self.put_if_match = honoured;
             self.delete_if_match = honoured;
+            self.complete_if_none_match = honoured;
+            self.complete_if_match = honoured;
         }
         if let Some(pinned) = overrides.pinned_copies {
             self.copies |= pinned;
@@ -105,6 +113,7 @@ mod tests {
         let assumed = Profile::assumed(&ProfileOverrides::default());
         assert!(!assumed.put_if_none_match && !assumed.put_if_match && !assumed.delete_if_match);
         assert!(!assumed.copy_source_if_match && !assumed.copy_if_match && !assumed.copy_if_none_match);
+        assert!(!assumed.complete_if_none_match && !assumed.complete_if_match);
         assert!(!assumed.has_subresource("website"));
         assert_ne!(assumed.framing, UploadFraming::Plain);
     }
@@ -125,6 +134,7 @@ mod tests {
         assert!(profile.put_if_match && profile.put_if_none_match && !profile.suffix_ranges);
         assert!(profile.copies && profile.copy_source_if_match);
         assert!(!profile.copy_if_match && !profile.copy_if_none_match);
+        assert!(profile.complete_if_match && profile.complete_if_none_match && profile.delete_if_match);
         assert!(profile.has_subresource("website") && !profile.has_subresource("replication"));
     }
 }

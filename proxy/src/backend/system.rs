@@ -1,6 +1,8 @@
 //! The system area: the bucket, or prefix of one, where the proxy keeps its own state on a backend. Makes it, checks
 //! that it is ours and fit, names things in it. What is kept there, and how it is sealed, is decided elsewhere.
 
+mod pages;
+
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -13,6 +15,7 @@ use super::xml::leaves;
 use super::{Backend, Caller, Outgoing};
 use crate::error::{Code, Error, Result};
 use crate::s3::name::{BucketName, ObjectKey};
+pub use pages::{Named, Page, Pages};
 
 /// Newest layout of the area that this release reads and writes.
 const FORMAT: u32 = 1;
@@ -58,15 +61,6 @@ pub struct SystemArea {
 pub(super) struct Opened {
     id: SystemId,
     format: u32,
-}
-
-/// A page of names in the area.
-#[derive(Debug)]
-pub struct Page {
-    /// Names as given to [`SystemArea::put`], in the backend's order.
-    pub names: Vec<String>,
-    /// Give it to the next call, if there is more.
-    pub next: Option<String>,
 }
 
 impl SystemArea {
@@ -131,38 +125,6 @@ impl SystemArea {
             return Ok(());
         }
         Err(error_from(response, &Names::default()).await)
-    }
-
-    /// Names below a prefix of names, a page at a time.
-    pub async fn list(&self, below: &str, next: Option<&str>) -> Result<Page> {
-        let system = &self.backend.config().system;
-        let prefix = format!("{}{below}", system.prefix);
-        let mut out =
-            Outgoing::bucket(Method::GET, &system.bucket).param("list-type", "2").param("prefix", prefix);
-        if let Some(token) = next {
-            out = out.param("continuation-token", token);
-        }
-        let response = self.call(out, Bytes::new()).await?;
-        if !response.is_success() {
-            return Err(error_from(response, &Names::default()).await);
-        }
-        let mut page = Page { names: Vec::new(), next: None };
-        let mut truncated = false;
-        for (path, text) in leaves(&response.body.collect(MAX_ANSWER).await?) {
-            match path.as_str() {
-                "ListBucketResult/Contents/Key" => {
-                    page.names.extend(text.strip_prefix(system.prefix.as_str()).map(str::to_owned));
-                }
-                "ListBucketResult/IsTruncated" => truncated = text == "true",
-                "ListBucketResult/NextContinuationToken" => page.next = Some(text),
-                _ => {}
-            }
-        }
-        if truncated && page.next.is_none() {
-            return Err(unusable("a truncated listing came without a continuation token"));
-        }
-        page.next = page.next.filter(|_| truncated);
-        Ok(page)
     }
 
     async fn call(&self, out: Outgoing, body: Bytes) -> Result<super::Response> {

@@ -5,6 +5,7 @@ mod check_config;
 #[cfg(feature = "demo")]
 mod demo;
 mod encrypt;
+mod gc;
 mod health;
 mod inspect;
 mod key;
@@ -65,6 +66,8 @@ enum Command {
     Health(health::Arguments),
     /// Make, list, check and delete encryption keys
     Key(key::Arguments),
+    /// Remove what multipart uploads that have ended left behind in the system area
+    Gc(gc::Arguments),
     /// Show what is stored of one object: envelope, sizes, and, with access to its key, the trailer
     Inspect(inspect::Arguments),
     /// Give every object of a bucket or prefix another key or mode, without moving data
@@ -142,6 +145,7 @@ fn execute(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Some(Command::CheckBackend(arguments)) => check_backend::run(&arguments, out),
         Some(Command::Health(arguments)) => health::run(&arguments, out),
         Some(Command::Key(arguments)) => key::run(&arguments, out),
+        Some(Command::Gc(arguments)) => gc::run(&arguments, out),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, out),
         Some(Command::Rewrap(arguments)) => rewrap::run(&arguments, out),
         Some(Command::Verify(arguments)) => verify::run(&arguments, out),

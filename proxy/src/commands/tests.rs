@@ -34,7 +34,7 @@ fn every_argument_is_explained() {
 #[test]
 fn the_help_shows_every_command() {
     let help = Cli::command().render_long_help().to_string();
-    for command in ["serve", "demo", "check-config", "check-backend", "key", "inspect"] {
+    for command in ["serve", "demo", "check-config", "check-backend", "key", "gc", "inspect"] {
         assert!(help.contains(command), "{help}");
     }
 }

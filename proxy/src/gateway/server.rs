@@ -17,6 +17,7 @@ use super::app::S3App;
 use super::tls::ReloadingCertificate;
 use crate::admin;
 use crate::services::Services;
+use crate::uploads::sweep;
 
 /// How often certificate files are looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
@@ -125,11 +126,14 @@ impl BackgroundService for Housekeeping {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let started = self.services.start();
         tokio::pin!(started);
+        let swept = sweep::forever(&self.services);
+        tokio::pin!(swept);
         let mut starting = true;
         let mut tick = tokio::time::interval(CERTIFICATE_CHECK);
         loop {
             tokio::select! {
                 () = &mut started, if starting => starting = false,
+                never = &mut swept, if !starting => match never {},
                 _ = tick.tick() => self.certificates.iter().for_each(|c| c.refresh()),
                 _ = shutdown.changed() => return,
             }

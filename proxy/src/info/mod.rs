@@ -10,7 +10,7 @@ mod tail;
 pub use cache::InfoCache;
 pub use open::{Opens, open_envelope, open_with_own_key};
 pub use read::{Found, Need, Target, look, lookup, read};
-pub use standing::{Standing, standing};
+pub use standing::{Standing, Stands, standing};
 pub(crate) use tail::{backend_etag, changed, content_length, content_range, pin, unexpected};
 
 use std::ops::Range;

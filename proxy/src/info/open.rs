@@ -112,7 +112,7 @@ pub(super) fn etag_policy(rule: &BucketRule, envelope: &Envelope) -> EtagPolicy 
     if envelope.header().mode == Mode::SseC { EtagPolicy::Opaque } else { rule.etag }
 }
 
-fn parsed(headers: &HeaderMap) -> Result<Option<Envelope>> {
+pub(super) fn parsed(headers: &HeaderMap) -> Result<Option<Envelope>> {
     let Some(value) = headers.get(ENVELOPE_HEADER) else { return Ok(None) };
     value
         .to_str()

@@ -1,7 +1,8 @@
 //! Looks at the object that stands at a key with the trailer key of an upload alone: whether that upload became it.
 
-use object_format::{Trailer, TrailerKey, TrailerRead, open_multipart_trailer};
+use object_format::{Envelope, Trailer, TrailerKey, TrailerRead, open_multipart_trailer};
 
+use super::open::parsed;
 use super::read::{Need, Target};
 use super::tail::{End, backend_etag, pinned_tail, tail_of};
 use crate::error::Result;
@@ -14,9 +15,23 @@ pub struct Standing {
     pub backend_etag: String,
 }
 
-/// The object there, if its trailer opens with `key`: another object's does not.
-pub async fn standing(target: &Target<'_>, key: &TrailerKey) -> Result<Option<Standing>> {
-    let End::Read(tail) = tail_of(target, Need::Tail.bytes()).await? else { return Ok(None) };
+/// What stands at the key of an upload.
+pub enum Stands {
+    /// What the upload became.
+    Made(Box<Standing>),
+    /// An object with the upload's envelope, whose trailer does not open: the storage put other bytes together than any
+    /// replica told it to.
+    Spoiled,
+    /// Another object.
+    Other,
+}
+
+/// Looks at the object there with the key and the envelope of an upload.
+///
+/// # Errors
+/// NoSuchKey where there is none.
+pub async fn standing(target: &Target<'_>, key: &TrailerKey, envelope: &Envelope) -> Result<Stands> {
+    let End::Read(tail) = tail_of(target, Need::Tail.bytes()).await? else { return Ok(Stands::Other) };
     let etag = backend_etag(&tail.headers)?;
     let trailer = match open_multipart_trailer(key, &tail.bytes, tail.total) {
         Ok(TrailerRead::NeedMore { tail_bytes }) => {
@@ -26,7 +41,11 @@ pub async fn standing(target: &Target<'_>, key: &TrailerKey) -> Result<Option<St
         other => other,
     };
     Ok(match trailer {
-        Ok(TrailerRead::Ready(trailer)) => Some(Standing { trailer, backend_etag: etag }),
-        Ok(TrailerRead::NeedMore { .. }) | Err(_) => None,
+        Ok(TrailerRead::Ready(trailer)) => Stands::Made(Box::new(Standing { trailer, backend_etag: etag })),
+        // No other object has this envelope.
+        Ok(TrailerRead::NeedMore { .. }) | Err(_) => match parsed(&tail.headers) {
+            Ok(Some(found)) if found.to_value() == envelope.to_value() => Stands::Spoiled,
+            _ => Stands::Other,
+        },
     })
 }

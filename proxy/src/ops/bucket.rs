@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::Route;
 use super::pass::forwarded;
 use crate::auth::{Identity, Verified};
-use crate::backend::{Backend, Names, Outgoing, error_from};
+use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::body;
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
@@ -23,6 +23,7 @@ use crate::s3::name::BucketName;
 use crate::s3::query::Query;
 use crate::s3::xml::{self, BucketPage, ListedBucket};
 use crate::services::Services;
+use crate::uploads::BucketRecords;
 
 /// Largest CreateBucketConfiguration.
 const MAX_CONFIGURATION: usize = 64 << 10;
@@ -90,6 +91,8 @@ fn refuse_reserved(services: &Services, bucket: &BucketName) -> Result<()> {
 /// Answers DeleteBucket.
 pub async fn delete_bucket(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
+    // Named now: what is written below the bucket's name later is a new bucket's.
+    let uploads = BucketRecords::of(route.backend, route.bucket).await;
     let mut out = Outgoing::bucket(Method::DELETE, route.bucket);
     out.headers = forwarded(&request.headers, &[]);
     let response = route.backend.call(&route.caller, out, Bytes::new()).await?;
@@ -99,6 +102,13 @@ pub async fn delete_bucket(services: &Services, request: &Verified<S3Request>) -
     // The bucket is gone whatever comes of this; a new one of its name drops the rule before it is made.
     if let Err(error) = services.rules.remove(route.backend, route.bucket).await {
         tracing::warn!(bucket = %route.bucket, %error, "the encryption rule of a deleted bucket is left behind");
+    }
+    let removed = match uploads {
+        Ok(uploads) => uploads.remove(&services.uploads, route.backend).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = removed {
+        tracing::warn!(bucket = %route.bucket, %error, "records of a deleted bucket's uploads are left to the sweep");
     }
     let headers = answer::from_backend(&response.headers);
     Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::NO_CONTENT, headers })))
@@ -116,7 +126,8 @@ pub async fn list_buckets(services: &Services, request: &Verified<S3Request>) ->
         if !services.config.buckets.iter().any(|rule| rule.backend == backend.name()) {
             continue;
         }
-        let found = all_of(backend, identity, request.query.get("bucket-region")).await?;
+        let caller = backend.caller(identity.access_key());
+        let found = all_of(backend, &caller, request.query.get("bucket-region")).await?;
         owner = owner.or(found.owner);
         for bucket in found.buckets {
             if is_shown(&services.config, backend, identity, &bucket.name) {
@@ -139,9 +150,8 @@ fn is_shown(config: &Config, backend: &Backend, identity: &Identity, name: &str)
     })
 }
 
-/// Every page of one backend.
-async fn all_of(backend: &Backend, identity: &Identity, region: Option<&[u8]>) -> Result<BucketPage> {
-    let caller = backend.caller(identity.access_key());
+/// Every bucket of one backend that a caller is shown.
+pub(crate) async fn all_of(backend: &Backend, caller: &Caller, region: Option<&[u8]>) -> Result<BucketPage> {
     let mut whole = BucketPage::default();
     for _ in 0..MAX_PAGES {
         let mut out = Outgoing::service(Method::GET);
@@ -151,7 +161,7 @@ async fn all_of(backend: &Backend, identity: &Identity, region: Option<&[u8]>) -
         if let Some(token) = &whole.continuation_token {
             out.query.push("continuation-token", token.as_str());
         }
-        let response = backend.call(&caller, out, Bytes::new()).await?;
+        let response = backend.call(caller, out, Bytes::new()).await?;
         if response.status != StatusCode::OK {
             return Err(error_from(response, &Names::default()).await);
         }

@@ -81,8 +81,10 @@ pub async fn put_object(
 /// How a write is made. A backend may honour conditions on the one and ignore them on the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Writing {
-    /// By PutObject, or by CompleteMultipartUpload, which is believed to do as PutObject does.
+    /// By PutObject.
     Put,
+    /// By CompleteMultipartUpload.
+    Complete,
     /// By CopyObject.
     Copy,
 }
@@ -102,6 +104,7 @@ pub(super) async fn translate_conditions(
     let profile = target.backend.profile();
     let (if_match, if_none_match) = match writing {
         Writing::Put => (profile.put_if_match, profile.put_if_none_match),
+        Writing::Complete => (profile.complete_if_match, profile.complete_if_none_match),
         Writing::Copy => (profile.copy_if_match, profile.copy_if_none_match),
     };
     let honoured =

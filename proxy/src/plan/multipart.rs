@@ -89,6 +89,10 @@ impl Checksums {
     }
 }
 
+/// The backend's ETags of each part number that it has now, unquoted. Some storage keeps what was sent before beside what was
+/// sent again, and completes with whichever the list names.
+pub type Standing = HashMap<u16, Vec<String>>;
+
 /// What is known of one attempt at a part.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PartRecord {
@@ -123,8 +127,9 @@ impl PartRecord {
     }
 
     /// Whether its bytes are those that would become the object.
-    fn stands(&self, current: &HashMap<u16, String>) -> bool {
-        self.backend_etag.as_ref().is_none_or(|own| current.get(&self.number) == Some(own))
+    fn stands(&self, current: &Standing) -> bool {
+        let here = current.get(&self.number);
+        self.backend_etag.as_ref().is_none_or(|own| here.is_some_and(|etags| etags.contains(own)))
     }
 
     /// What the layout table says of it.
@@ -140,14 +145,14 @@ impl PartRecord {
 
 /// Takes, for each part that the client lists, the newest attempt with that ETag whose bytes stand.
 ///
-/// `current` gives the backend's ETag of each part number that it has now; a held part stands as long as its record.
+/// `current` is what the backend has now; a held part stands as long as its record.
 ///
 /// # Errors
 /// InvalidPartOrder, InvalidPart, EntityTooSmall.
 pub fn choose(
     listed: &[ListedPart],
     records: &[PartRecord],
-    current: &HashMap<u16, String>,
+    current: &Standing,
     checksums: &Checksums,
 ) -> Result<Vec<PartRecord>> {
     if !listed.is_sorted_by(|a, b| a.number < b.number) {
@@ -185,6 +190,19 @@ pub fn choose(
     Ok(chosen)
 }
 
+/// Whether a listed part has bytes that no record speaks of: they are being sent again just now, and their record follows,
+/// or whoever sent them has gone.
+pub fn is_unsettled(listed: &[ListedPart], records: &[PartRecord], current: &Standing) -> bool {
+    let settled = |number: u16, etag: &String| {
+        let mut attempts = records.iter().filter(|record| record.number == number);
+        attempts.any(|record| record.backend_etag.as_ref().is_none_or(|own| own == etag))
+    };
+    listed.iter().any(|part| {
+        let here = current.get(&part.number).map(Vec::as_slice).unwrap_or_default();
+        here.iter().any(|etag| !settled(part.number, etag))
+    })
+}
+
 fn check_checksum(part: &ListedPart, record: &PartRecord, checksums: &Checksums) -> Result<()> {
     for (algorithm, value) in &part.checksums {
         if !checksums.explicit && *algorithm != checksums.algorithm {
@@ -209,7 +227,7 @@ fn check_checksum(part: &ListedPart, record: &PartRecord, checksums: &Checksums)
 }
 
 /// The newest attempt at each number whose bytes stand, in order of the numbers.
-pub fn newest(records: Vec<PartRecord>, current: &HashMap<u16, String>) -> Vec<PartRecord> {
+pub fn newest(records: Vec<PartRecord>, current: &Standing) -> Vec<PartRecord> {
     let mut latest = BTreeMap::<u16, PartRecord>::new();
     for record in records.into_iter().filter(|record| record.stands(current)) {
         match latest.get(&record.number) {

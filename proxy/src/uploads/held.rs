@@ -62,6 +62,6 @@ impl UploadState {
     }
 
     fn held(&self, number: u16) -> String {
-        format!("{}/held/{number:05}-", self.folder)
+        format!("{}/held/{number:05}-", self.folder.as_str())
     }
 }

@@ -1,26 +1,34 @@
 //! UPLOADS: multipart uploads under way, kept sealed in the system area of their backend, so that every replica can serve
 //! every part and none shares anything else. What becomes of the parts is decided in `plan/multipart.rs`.
 
+mod bucket;
+mod collect;
+mod folder;
 mod held;
 mod part;
 mod state;
+mod stray;
+pub mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
 
-use crate::backend::{Backend, SystemArea};
+use crate::backend::{Backend, Named, SystemArea};
 use crate::error::{Code, Error, Result};
 use crate::keys::Keyring;
 use crate::plan::multipart::PartRecord;
 use crate::record;
 use crate::s3::name::{BucketName, ObjectKey};
+pub use bucket::BucketRecords;
+pub use collect::{Collector, Fate, Judged, Tally};
+use folder::Folder;
 pub use held::HeldSealing;
-pub use state::{NewState, UploadState};
+pub use state::{NewState, Owner, UploadState};
+pub use stray::{Stray, strays};
 
 /// Uploads whose state is remembered.
 const CAPACITY: u64 = 10_000;
@@ -40,22 +48,10 @@ pub struct UploadRef<'a> {
     pub id: &'a str,
 }
 
-impl UploadRef<'_> {
-    /// Its folder in the system area. Ids hold any character, and name systems behind backends do not.
-    fn folder(&self) -> String {
-        let mut hash = Context::new(&SHA256);
-        for field in [self.bucket.as_str().as_bytes(), self.key.as_bytes(), self.id.as_bytes()] {
-            hash.update(&(field.len() as u64).to_be_bytes());
-            hash.update(field);
-        }
-        format!("mpu/{}", hex::encode(&hash.finish().as_ref()[..16]))
-    }
-}
-
 /// The uploads of all backends.
 pub struct Uploads {
     /// By backend and folder.
-    known: Cache<(String, String), Arc<UploadState>>,
+    known: Cache<(String, Folder), Arc<UploadState>>,
 }
 
 impl Uploads {
@@ -73,7 +69,7 @@ impl Uploads {
         new: &NewState,
     ) -> Result<()> {
         let area = backend.system().await?;
-        let name = state_name(&at.folder());
+        let name = Folder::of(at).state();
         let sealed = record::seal(keyring, area.id(), &name, &state::encode(at, new)?).await?;
         area.put(&name, sealed).await
     }
@@ -89,8 +85,8 @@ impl Uploads {
         at: &UploadRef<'_>,
     ) -> Result<Arc<UploadState>> {
         let area = backend.system().await?;
-        let folder = at.folder();
-        let name = state_name(&folder);
+        let folder = Folder::of(at);
+        let name = folder.state();
         let place = (backend.name().to_owned(), folder.clone());
         let Some(stored) = area.get(&name).await? else {
             self.known.invalidate(&place);
@@ -112,7 +108,7 @@ impl Uploads {
         backend: &Backend,
         at: &UploadRef<'_>,
     ) -> Result<Arc<UploadState>> {
-        match self.known.get(&(backend.name().to_owned(), at.folder())) {
+        match self.known.get(&(backend.name().to_owned(), Folder::of(at))) {
             Some(state) => Ok(state),
             None => self.load(keyring, backend, at).await,
         }
@@ -120,25 +116,17 @@ impl Uploads {
 
     /// Forgets what is remembered of an upload, after its backend has said that there is none.
     pub fn forget(&self, backend: &Backend, at: &UploadRef<'_>) {
-        self.known.invalidate(&(backend.name().to_owned(), at.folder()));
+        self.forget_folder(backend, Folder::of(at));
+    }
+
+    fn forget_folder(&self, backend: &Backend, folder: Folder) {
+        self.known.invalidate(&(backend.name().to_owned(), folder));
     }
 
     /// Removes all that is kept of an upload; its state last, so that a removal that was cut off can be done again.
     pub async fn remove(&self, backend: &Backend, at: &UploadRef<'_>) -> Result<()> {
-        let area = backend.system().await?;
-        let folder = at.folder();
-        let state = state_name(&folder);
         self.forget(backend, at);
-        loop {
-            // From the start again: what stood on this page is gone then.
-            let page = area.list(&format!("{folder}/"), None).await?;
-            let names: Vec<String> = page.names.into_iter().filter(|name| *name != state).collect();
-            if names.is_empty() {
-                break;
-            }
-            delete_all(&area, names).await?;
-        }
-        area.delete(&state).await
+        Folder::of(at).remove(&backend.system().await?).await.map(drop)
     }
 }
 
@@ -159,38 +147,34 @@ impl UploadState {
     /// who can write them can also delete those that are.
     pub async fn records(&self) -> Result<Vec<PartRecord>> {
         let below = self.parts();
-        let (mut out, mut next) = (Vec::new(), None);
-        loop {
-            let page = self.area.list(&below, next.as_deref()).await?;
-            for name in page.names {
+        let mut out = Vec::new();
+        let mut pages = self.area.pages(&below);
+        while let Some(page) = pages.next().await? {
+            for Named { name, .. } in page.entries {
                 match name.strip_prefix(&below).and_then(|name| self.records.read(name)) {
                     Some(record) => out.push(record),
                     None => tracing::error!(name, alert = "tampered", "no record of this upload's parts"),
                 }
             }
-            next = page.next;
-            if next.is_none() {
-                out.sort_by_key(|record| (record.number, record.at_ms));
-                return Ok(out);
-            }
         }
+        out.sort_by_key(|record| (record.number, record.at_ms));
+        Ok(out)
     }
 
     fn parts(&self) -> String {
-        format!("{}/parts/", self.folder)
+        format!("{}/parts/", self.folder.as_str())
     }
 }
 
-async fn delete_all(area: &SystemArea, names: Vec<String>) -> Result<()> {
+/// Deletes objects of the area, some at once; how many there were.
+async fn delete_all(area: &SystemArea, names: Vec<String>) -> Result<u64> {
+    let count = names.len() as u64;
     let deletions = names.into_iter().map(|name| {
         let area = area.clone();
         async move { area.delete(&name).await }
     });
-    stream::iter(deletions).buffer_unordered(DELETIONS).try_collect::<()>().await
-}
-
-fn state_name(folder: &str) -> String {
-    format!("{folder}/state")
+    stream::iter(deletions).buffer_unordered(DELETIONS).try_collect::<()>().await?;
+    Ok(count)
 }
 
 /// There is no such upload, or none that was made through the proxy.

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::UploadRef;
+use super::folder::Folder;
 use super::part::RecordKey;
 use crate::backend::SystemArea;
 use crate::error::{Error, Result};
 use crate::plan::multipart::Checksums;
+use crate::s3::name::{BucketName, ObjectKey};
 
 /// Version of the document that this release writes and reads.
 const VERSION: u32 = 1;
@@ -34,7 +36,7 @@ pub struct NewState {
 /// The state of an upload. No Debug, no Clone: it holds keys, which are wiped on drop.
 pub struct UploadState {
     pub(super) area: SystemArea,
-    pub(super) folder: String,
+    pub(super) folder: Folder,
     pub(super) records: RecordKey,
     trailer: TrailerKey,
     envelope: Envelope,
@@ -108,19 +110,17 @@ pub(super) fn encode(at: &UploadRef<'_>, new: &NewState) -> Result<Zeroizing<Vec
 pub(super) fn decode(
     at: &UploadRef<'_>,
     area: SystemArea,
-    folder: String,
+    folder: Folder,
     plain: &[u8],
 ) -> Result<Result<UploadState, &'static str>> {
-    let Some((keys, json)) = plain.split_first_chunk::<{ 2 * KEY }>() else {
-        return Ok(Err("it is too short"));
+    let (keys, document) = match parse(plain) {
+        Ok(parsed) => parsed,
+        Err(why) => return Ok(Err(why)),
     };
     let mut records = Zeroizing::new([0; KEY]);
     let mut trailer = Zeroizing::new([0; KEY]);
     records.copy_from_slice(&keys[..KEY]);
     trailer.copy_from_slice(&keys[KEY..]);
-    let Some(document) = serde_json::from_slice(json).ok().filter(|d: &Document| d.version == VERSION) else {
-        return Ok(Err("a later release wrote it"));
-    };
     let own = document.bucket == at.bucket.as_str()
         && document.key == URL_SAFE_NO_PAD.encode(at.key.as_bytes())
         && document.upload == at.id;
@@ -131,7 +131,46 @@ pub(super) fn decode(
     let (Some(checksums), Ok(envelope)) = (checksums, Envelope::parse(&document.envelope)) else {
         return Ok(Err("a later release wrote it"));
     };
-    let records = RecordKey::new(&records, area.id(), &folder)?;
+    let records = RecordKey::new(&records, area.id(), folder.as_str())?;
     let trailer = TrailerKey::from_bytes(trailer);
     Ok(Ok(UploadState { area, folder, records, trailer, envelope, md5: document.md5, checksums }))
+}
+
+/// The two keys and what stands behind them.
+fn parse(plain: &[u8]) -> Result<(&[u8; 2 * KEY], Document), &'static str> {
+    let (keys, json) = plain.split_first_chunk::<{ 2 * KEY }>().ok_or("it is too short")?;
+    let document = serde_json::from_slice(json).ok().filter(|d: &Document| d.version == VERSION);
+    Ok((keys, document.ok_or("a later release wrote it")?))
+}
+
+/// Whose state one is, for who has found it without knowing.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key of the object that it would have been.
+    pub key: ObjectKey,
+    /// The backend's upload id.
+    pub id: String,
+    /// When it was made, in milliseconds since 1970, by the clock of the replica that made it.
+    pub created_ms: u64,
+}
+
+impl Owner {
+    /// The upload.
+    pub fn upload(&self) -> UploadRef<'_> {
+        UploadRef { bucket: &self.bucket, key: &self.key, id: &self.id }
+    }
+
+    pub(super) fn read(plain: &[u8]) -> Result<Self, &'static str> {
+        const UNKNOWN: &str = "it names what no upload of ours is called";
+        let (_, document) = parse(plain)?;
+        let key = URL_SAFE_NO_PAD.decode(&document.key).map_err(|_| UNKNOWN)?;
+        Ok(Self {
+            bucket: BucketName::parse(document.bucket.as_bytes()).map_err(|_| UNKNOWN)?,
+            key: ObjectKey::parse(key).map_err(|_| UNKNOWN)?,
+            id: document.upload,
+            created_ms: document.created,
+        })
+    }
 }

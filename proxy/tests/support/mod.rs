@@ -4,11 +4,13 @@
 pub mod client;
 pub mod commands;
 pub mod multipart;
+pub mod relay;
 pub mod sse;
+pub mod steps;
 pub mod uploads;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 pub use client::{Answer, Call, Client};
@@ -138,6 +140,19 @@ impl Stack {
     /// Where the local keys of [`Stack::start`] are.
     pub fn key_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("keys")
+    }
+
+    /// Another replica, which reaches the store at `backend`, with the keys of [`Stack::start`].
+    pub async fn replica_over(&self, backend: SocketAddr) -> (Client, Arc<Services>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let yaml = self
+            .yaml
+            .replace(&self.store.endpoint(), &format!("http://{backend}"))
+            .replace(&self.proxy.address.to_string(), &address.to_string());
+        let keys = Arc::new(LocalKeys::open(self.key_folder()).unwrap());
+        let services = serve(Arc::new(config(&yaml)), keys, listener).await;
+        (Client { address, ..self.proxy.clone() }, services)
     }
 
     /// Stores an object through the proxy.

@@ -36,6 +36,10 @@ pub(super) struct Habits {
     pub(super) loses_tagged: bool,
     /// No bucket but the system's can be made.
     pub(super) one_bucket: bool,
+    /// Every page of a listing says that the first one follows.
+    pub(super) lists_in_circles: bool,
+    /// Listings show names that were not asked for.
+    pub(super) lists_others: bool,
 }
 
 pub(super) const TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
@@ -177,14 +181,17 @@ impl Store {
         let (prefix, after) = (parameter("prefix"), parameter("continuation-token"));
         let start = format!("{bucket}/");
         let names: Vec<&str> = self.objects.keys().filter_map(|k| k.strip_prefix(&start)).collect();
-        let mut left = names.into_iter().filter(|k| k.starts_with(&prefix) && *k > after.as_str()).peekable();
+        let asked = |key: &str| self.habits.lists_others || key.starts_with(&prefix);
+        let mut left = names.into_iter().filter(|k| asked(k) && *k > after.as_str()).peekable();
         let page: Vec<&str> = left.by_ref().take(2).collect();
         let keys: String = page.iter().map(|k| format!("<Contents><Key>{k}</Key></Contents>")).collect();
+        let circles = self.habits.lists_in_circles;
         let next = match left.peek() {
+            _ if circles => "<NextContinuationToken>!</NextContinuationToken>".to_owned(),
             Some(_) => format!("<NextContinuationToken>{}</NextContinuationToken>", page.last().unwrap()),
             None => String::new(),
         };
-        let truncated = left.peek().is_some();
+        let truncated = circles || left.peek().is_some();
         ok(format!("<ListBucketResult>{keys}<IsTruncated>{truncated}</IsTruncated>{next}</ListBucketResult>"))
     }
 

@@ -245,14 +245,10 @@ async fn objects_of_the_area_are_kept_listed_and_deleted() {
     assert_eq!(area.get("x/3").await.unwrap().unwrap(), "x/3");
     assert_eq!(area.get("z").await.unwrap(), None);
     let mut names = Vec::new();
-    let mut next = None;
-    loop {
-        let page = area.list("x/", next.as_deref()).await.unwrap();
-        names.extend(page.names);
-        next = page.next;
-        if next.is_none() {
-            break;
-        }
+    let mut pages = area.pages("x/");
+    while let Some(page) = pages.next().await.unwrap() {
+        assert!(page.entries.len() <= 2 && page.date.is_none());
+        names.extend(page.entries.into_iter().map(|entry| entry.name));
     }
     assert_eq!(names, ["x/1", "x/2", "x/3", "x/4", "x/5"]);
     area.delete("x/3").await.unwrap();
@@ -269,4 +265,28 @@ fn long_names_are_cut_into_parts() {
     assert_eq!(parts.iter().map(String::len).collect::<Vec<_>>(), [200, 200, 50]);
     assert_eq!(components(&"b".repeat(200)).len(), 200);
     assert_eq!(components(""), "");
+}
+
+#[tokio::test]
+async fn a_listing_that_lies_is_not_believed() {
+    let circles = Fake::start(Habits { lists_in_circles: true, ..Habits::default() }).await;
+    let area = probed(&circles, |_| {}).system().await.unwrap();
+    area.put("x/1", "1".into()).await.unwrap();
+    let mut pages = area.pages("x/");
+    assert!(pages.next().await.is_ok());
+    let error = pages.next().await.unwrap_err();
+    assert!(error.cause().unwrap().contains("in circles"), "{error}");
+
+    // Whoever deletes what it listed deletes nothing else.
+    let others = Fake::start(Habits { lists_others: true, ..Habits::default() }).await;
+    let area = probed(&others, |_| {}).system().await.unwrap();
+    for name in ["x/1", "y/1"] {
+        area.put(name, "1".into()).await.unwrap();
+    }
+    let mut pages = area.pages("x/");
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        names.extend(page.entries.into_iter().map(|entry| entry.name));
+    }
+    assert_eq!(names, ["x/1"]);
 }

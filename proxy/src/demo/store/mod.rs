@@ -44,6 +44,8 @@ pub enum Place {
 pub struct Quirks {
     /// `If-Match` and `If-None-Match` of writes and deletes are ignored, as some backends do.
     pub ignore_write_conditions: bool,
+    /// Those of CompleteMultipartUpload alone are ignored.
+    pub ignore_complete_conditions: bool,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER` bodies are refused with 400.
     pub refuse_trailers: bool,
     /// A body that ends too early is stored as if it were whole.

@@ -213,7 +213,11 @@ impl Store {
         &self,
         input: CompleteMultipartUploadInput,
     ) -> S3Result<CompleteMultipartUploadOutput> {
-        let conditions = self.write_conditions(input.if_match, input.if_none_match);
+        let conditions = if self.quirks.ignore_complete_conditions {
+            self.write_conditions(None, None)
+        } else {
+            self.write_conditions(input.if_match, input.if_none_match)
+        };
         let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let (parts, headers, tags) = {
             let mut uploads = self.uploads.lock();

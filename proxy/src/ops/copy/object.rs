@@ -223,6 +223,7 @@ pub(super) fn self_pins(target: &Target<'_>, info: &Info, writing: Writing) -> R
     let profile = target.backend.profile();
     let honoured = match writing {
         Writing::Put => profile.put_if_match,
+        Writing::Complete => profile.complete_if_match,
         Writing::Copy => profile.copy_if_match,
     };
     let mut out = HeaderMap::new();

@@ -2,7 +2,7 @@
 //! them together. What then stands there decides the answer, whatever became of the backend's
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>).
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -17,12 +17,14 @@ use crate::body;
 use crate::config::EtagPolicy;
 use crate::error::{Blame, Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
-use crate::info::{self, Need, Target};
+use crate::info::{self, Need, Stands, Target};
 use crate::ops::put::{Writing, translate_conditions};
 use crate::ops::{Route, keep_alive, object_key};
 use crate::plan::checksum::ShownChecksum;
 use crate::plan::customer::{self, CustomerKeyHeaders};
-use crate::plan::multipart::{PartRecord, check_promises, choose, facts, plain_size, trailer_number};
+use crate::plan::multipart::{
+    PartRecord, Standing, check_promises, choose, facts, is_unsettled, plain_size, trailer_number,
+};
 use crate::s3::S3Request;
 use crate::s3::xml::{
     Completed, ListedPart, MAX_COMPLETE_BODY, parse_backend_parts, parse_complete, render_completed,
@@ -31,6 +33,11 @@ use crate::services::Services;
 use crate::uploads::{UploadRef, UploadState, no_such_upload};
 
 use super::last;
+
+/// Before it is tried again, where a part was being sent again or another Complete was at it just then. Together they
+/// stay below what a client waits for without white space.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
 
 /// One request to complete an upload.
 pub(super) struct Completion<'a> {
@@ -48,6 +55,19 @@ struct Made {
     etag: EtagFact,
     checksum: Option<ShownChecksum>,
     backend_etag: String,
+}
+
+/// Why a try failed.
+enum Tried {
+    /// Something else was writing to the upload at the same moment, so the next try may go well.
+    Raced(Error),
+    Failed(Error),
+}
+
+impl From<Error> for Tried {
+    fn from(error: Error) -> Self {
+        Tried::Failed(error)
+    }
 }
 
 /// Answers CompleteMultipartUpload.
@@ -79,7 +99,7 @@ impl Completion<'_> {
         // Also after a failure: the backend may have made the object although its answer was lost.
         services.info.forget(target.bucket, target.key, None);
         let made = match done {
-            Ok(made) => made,
+            Ok(made) => self.stands(&state, made).await?,
             Err(error) => self.stands_all_the_same(&state, error).await?,
         };
         if let Err(error) = services.uploads.remove(target.backend, &self.at).await {
@@ -93,9 +113,26 @@ impl Completion<'_> {
     }
 
     async fn complete(&self, state: &UploadState) -> Result<Made> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            match (Box::pin(self.attempt(state)).await, pauses.next()) {
+                (Ok(made), _) => return Ok(made),
+                (Err(Tried::Raced(error)), Some(pause)) => {
+                    tracing::debug!(%error, "an upload is being written to while it is completed");
+                    tokio::time::sleep(pause).await;
+                }
+                (Err(Tried::Raced(error) | Tried::Failed(error)), _) => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt(&self, state: &UploadState) -> Result<Made, Tried> {
         let records = state.records().await?;
         let current = backend_parts(&self.target, self.at.id).await?;
-        let chosen = choose(&self.listed, &records, &current, state.checksums())?;
+        let chosen = choose(&self.listed, &records, &current, state.checksums()).map_err(|error| {
+            let raced = *error.code() == Code::InvalidPart && is_unsettled(&self.listed, &records, &current);
+            if raced { Tried::Raced(error) } else { Tried::Failed(error) }
+        })?;
         let facts = facts(&chosen, state.checksums())?;
         let checksum = shown_checksum(&facts, chosen.len());
         if let Some(computed) = &checksum {
@@ -103,13 +140,18 @@ impl Completion<'_> {
         }
         let mut conditions = HeaderMap::new();
         let headers = &self.request.headers;
-        translate_conditions(self.services, &self.target, headers, Writing::Put, &mut conditions).await?;
+        translate_conditions(self.services, &self.target, headers, Writing::Complete, &mut conditions)
+            .await?;
         let entries: Vec<_> = chosen.iter().map(PartRecord::entry).collect();
         let (upload_tag, list_tag) = self.tags();
         let trailer = seal_trailer(state.trailer_key(), &entries, &facts, &upload_tag, &list_tag)
             .map_err(|e| Error::internal(format!("sealing a trailer: {e}")))?;
         let parts = self.with_trailer(state, &chosen, &records, trailer.into()).await?;
-        let (headers, backend_etag) = behind::complete(&self.target, self.at.id, &parts, conditions).await?;
+        let completed = behind::complete(&self.target, self.at.id, &parts, conditions).await;
+        let (headers, backend_etag) = completed.map_err(|error| {
+            // Each part stood with its ETag a moment ago.
+            if *error.code() == Code::InvalidPart { Tried::Raced(error) } else { Tried::Failed(error) }
+        })?;
         Ok(Made { headers, etag: facts.etag, checksum, backend_etag })
     }
 
@@ -136,6 +178,25 @@ impl Completion<'_> {
         Ok(parts)
     }
 
+    /// After a success: a storage may answer with what another list of the same upload made, and one that does not hold
+    /// parts to their ETags may have put other bytes together than it was told to.
+    async fn stands(&self, state: &UploadState, made: Made) -> Result<Made> {
+        match self.look(state).await {
+            Ok(Stands::Made(found)) if (found.trailer.upload_tag, found.trailer.list_tag) != self.tags() => {
+                Err(no_such_upload())
+            }
+            Ok(Stands::Spoiled) => {
+                Err(Error::tampered("the storage put other parts together than it was told to"))
+            }
+            // Another object may have been written over it already, and what cannot be told now is no failure.
+            Ok(Stands::Made(_) | Stands::Other) | Err(_) => Ok(made),
+        }
+    }
+
+    async fn look(&self, state: &UploadState) -> Result<Stands> {
+        info::standing(&self.target, state.trailer_key(), state.envelope()).await
+    }
+
     /// After a failure: whether this very upload with this very list became the object all the same.
     async fn stands_all_the_same(&self, state: &UploadState, error: Error) -> Result<Made> {
         let open = matches!(
@@ -148,9 +209,7 @@ impl Completion<'_> {
         if !open && error.blame() != Blame::Backend {
             return Err(error);
         }
-        let Ok(Some(found)) = info::standing(&self.target, state.trailer_key()).await else {
-            return Err(error);
-        };
+        let Ok(Stands::Made(found)) = self.look(state).await else { return Err(error) };
         if (found.trailer.upload_tag, found.trailer.list_tag) != self.tags() {
             return Err(error);
         }
@@ -216,8 +275,8 @@ fn shown_checksum(facts: &SealedFacts, parts: usize) -> Option<ShownChecksum> {
 }
 
 /// The parts that the backend has now.
-pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<HashMap<u16, String>> {
-    let mut all = HashMap::new();
+pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<Standing> {
+    let mut all = Standing::new();
     let mut marker: Option<String> = None;
     loop {
         let mut out = target.outgoing(Method::GET).param("uploadId", upload);
@@ -229,10 +288,16 @@ pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<H
             return Err(error_from(response, &target.names()).await);
         }
         let page = parse_backend_parts(&response.body.collect(MAX_ANSWER).await?)?;
-        let before = all.len();
-        all.extend(page.etags);
+        let mut news = false;
+        for (number, etag) in page.etags {
+            let here = all.entry(number).or_default();
+            if !here.contains(&etag) {
+                here.push(etag);
+                news = true;
+            }
+        }
         match page.next {
-            Some(next) if all.len() > before => marker = Some(next),
+            Some(next) if news => marker = Some(next),
             Some(_) => return Err(info::unexpected("a list of parts that goes in circles")),
             None => return Ok(all),
         }

@@ -24,8 +24,8 @@ fn listed(record: &PartRecord) -> ListedPart {
     ListedPart { number: record.number, etag: record.client_etag(), checksums: Vec::new() }
 }
 
-fn standing(records: &[PartRecord]) -> HashMap<u16, String> {
-    records.iter().filter_map(|r| Some((r.number, r.backend_etag.clone()?))).collect()
+fn standing(records: &[PartRecord]) -> Standing {
+    records.iter().filter_map(|r| Some((r.number, vec![r.backend_etag.clone()?]))).collect()
 }
 
 fn create(pairs: &[(&'static str, &'static str)]) -> Result<Checksums> {
@@ -69,7 +69,7 @@ fn the_newest_attempt_that_stands_is_taken() {
     let new = record(1, b"new", MIN_PART, 2, &CRC);
     let last = record(3, b"z", 1, 3, &CRC);
     let records = [new.clone(), old.clone(), last.clone()];
-    let current = HashMap::from([(1, new.backend_etag.clone().unwrap())]);
+    let current = standing(std::slice::from_ref(&new));
     let chosen = choose(&[listed(&new), listed(&last)], &records, &current, &CRC).unwrap();
     assert_eq!(chosen, [new.clone(), last.clone()]);
     // The attempt that was replaced stands no more, were its record there.
@@ -91,6 +91,39 @@ fn lists_show_the_newest_attempt_that_stands() {
     let records = vec![later.clone(), replaced, held.clone(), stands.clone()];
     assert_eq!(newest(records, &current), [stands, later.clone()]);
     assert_eq!(newest(vec![later, held.clone()], &HashMap::new()), [held]);
+}
+
+#[test]
+fn storage_may_keep_what_was_replaced() {
+    let old = record(1, b"old", MIN_PART, 1, &CRC);
+    let new = record(1, b"new", MIN_PART, 2, &CRC);
+    let tags = [&new, &old].map(|record| record.backend_etag.clone().unwrap());
+    // In whatever order it tells of both.
+    for tags in [tags.clone(), [tags[1].clone(), tags[0].clone()]] {
+        let current = Standing::from([(1, tags.to_vec())]);
+        let records = [old.clone(), new.clone()];
+        for record in [&old, &new] {
+            let chosen = choose(&[listed(record)], &records, &current, &CRC).unwrap();
+            assert_eq!(chosen, std::slice::from_ref(record));
+        }
+        assert_eq!(newest(records.to_vec(), &current), std::slice::from_ref(&new));
+    }
+}
+
+#[test]
+fn parts_without_a_record_are_unsettled() {
+    let (one, held) = (record(1, b"a", MIN_PART, 1, &CRC), record(2, b"b", 5, 1, &CRC));
+    let records = [one.clone(), held.clone()];
+    let list = [listed(&one), listed(&held)];
+    let mut current = standing(&records);
+    assert!(!is_unsettled(&list, &records, &current));
+    // What a Complete put there for a held part, and parts that nobody lists.
+    current.insert(2, vec!["held and trailer".to_owned()]);
+    current.insert(3, vec!["trailer".to_owned()]);
+    assert!(!is_unsettled(&list, &records, &current));
+    current.insert(1, vec!["sent again".to_owned()]);
+    assert!(is_unsettled(&list, &records, &current));
+    assert!(!is_unsettled(&list[1..], &records, &current));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod multipart;
 mod object_encryption;
 mod tagging;
 mod tokens;
+mod uploads;
 mod write;
 
 pub use attributes::{ObjectAttributes, ObjectPart, ObjectParts, PartsPage, render_attributes};
@@ -31,6 +32,7 @@ pub use multipart::{
 pub use object_encryption::{ObjectEncryption, parse_object_encryption};
 pub use tagging::parse_tags;
 pub(crate) use tokens::{Broken, Token, Tokens};
+pub use uploads::{BackendUpload, BackendUploads, Initiated, parse_backend_uploads};
 pub use write::Writer;
 pub(crate) use write::escape;
 

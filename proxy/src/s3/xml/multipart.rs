@@ -1,8 +1,6 @@
 //! The bodies of multipart uploads: the list of parts that completes one, what the backend lists, and the answers
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>).
 
-use std::collections::HashMap;
-
 use super::tokens::{Broken, Tokens};
 use super::write::Writer;
 use crate::error::Result;
@@ -98,8 +96,8 @@ pub fn render_complete<'a>(parts: impl IntoIterator<Item = (u16, &'a str)>) -> S
 /// A page of a backend's ListParts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BackendParts {
-    /// ETags, unquoted, by part number.
-    pub etags: HashMap<u16, String>,
+    /// Part numbers and ETags, unquoted, in the backend's order. A number may stand more than once.
+    pub etags: Vec<(u16, String)>,
     /// The marker of the next page, if there is more.
     pub next: Option<String>,
 }
@@ -128,7 +126,7 @@ fn backend_parts(body: &[u8]) -> Result<BackendParts, Broken> {
                 let (Some(number), Some(etag)) = (number, etag) else {
                     return Err(Broken::new("a Part without PartNumber or ETag"));
                 };
-                page.etags.insert(number, etag);
+                page.etags.push((number, etag));
             }
             b"IsTruncated" => truncated = tokens.text()?.trim() == "true",
             b"NextPartNumberMarker" => page.next = Some(tokens.text()?.trim().to_owned()),
@@ -317,7 +315,7 @@ mod tests {
               <NextPartNumberMarker>2</NextPartNumberMarker></ListPartsResult>",
         )
         .unwrap();
-        assert_eq!((page.etags[&1].as_str(), page.etags[&2].as_str()), ("a", "b"));
+        assert_eq!(page.etags, [(2, "b".to_owned()), (1, "a".to_owned())]);
         assert_eq!(page.next.as_deref(), Some("2"));
         let endless =
             parse_backend_parts(b"<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>");

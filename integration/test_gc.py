@@ -1,0 +1,158 @@
+"""`s3cloak gc` and the sweep of a running proxy, by the real binary in front of real storage servers."""
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from harness import backends
+from harness.data import noise
+from harness.proxy import Cloak
+from harness.wire import wait_for
+from test_commands import run
+
+pytestmark = pytest.mark.xdist_group("failures")
+BUCKET = "data-gc"
+MIB = 1 << 20
+SYSTEM = "s3cloak-system"
+
+
+@pytest.fixture(scope="module", params=backends.STARTERS)
+def storage(request, tmp_path_factory):
+    storage = backends.STARTERS[request.param](tmp_path_factory.mktemp("storage"))
+    storage.client().create_bucket(Bucket=BUCKET)
+    yield storage
+    storage.stop()
+
+
+@pytest.fixture
+def raw(storage):
+    return storage.client()
+
+
+@pytest.fixture
+def proxy(tmp_path, storage):
+    proxy = Cloak(tmp_path / "proxy", storage.endpoint, {"services": {"local": {"type": "local", "path": str(tmp_path / "keys")}}})
+    yield proxy
+    proxy.stop()
+    # Each test begins with an area of its own keys.
+    raw = storage.client()
+    for name in left(raw):
+        raw.delete_object(Bucket=SYSTEM, Key=name)
+
+
+def left(raw) -> list[str]:
+    return [entry["Key"] for entry in raw.list_objects_v2(Bucket=SYSTEM, Prefix="mpu/").get("Contents", [])]
+
+
+def aged(proxy, age="1ms"):
+    """The proxy's configuration with another least age, as a file of its own."""
+    settings = yaml.safe_load(proxy.file.read_text())
+    settings["backends"]["default"]["system"]["gc_min_age"] = age
+    path = proxy.folder / f"aged-{age}.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return str(path)
+
+
+def begin(s3, key) -> tuple[dict, dict]:
+    named = {"Bucket": BUCKET, "Key": key}
+    named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
+    tags = [s3.upload_part(**named, PartNumber=n, Body=noise(size, n))["ETag"] for n, size in ((1, 5 * MIB), (2, 10))]
+    return named, {"Parts": [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]}
+
+
+def test_only_what_ended_goes(proxy, raw):
+    s3 = proxy.client()
+    dead, _ = begin(s3, "dead")
+    live, parts = begin(s3, "live")
+    raw.abort_multipart_upload(**dead)
+    before = left(raw)
+    assert len(before) == 8
+    path = aged(proxy)
+    assert "2 younger than 7days" in run("gc", "--config", aged(proxy, "7d"))
+    assert left(raw) == before
+    dry = run("gc", "--dry-run", "--config", path)
+    assert f"would remove upload {dead['UploadId']} of s3://{BUCKET}/dead: 4 objects" in dry
+    assert live["UploadId"] not in dry and left(raw) == before
+    done = run("gc", "--config", path)
+    assert f"removed upload {dead['UploadId']}" in done and "1 under way" in done
+    assert len(left(raw)) == 4
+    s3.complete_multipart_upload(**live, MultipartUpload=parts)
+    assert s3.get_object(Bucket=BUCKET, Key="live")["Body"].read() == noise(5 * MIB, 1) + noise(10, 2)
+    assert left(raw) == [] and "0 uploads looked at" in run("gc", "--config", path)
+
+
+def test_what_it_cannot_collect_is_told(proxy, raw):
+    s3 = proxy.client()
+    named, _ = begin(s3, "lost")
+    (state,) = [name for name in left(raw) if name.endswith("/state")]
+    whole = raw.get_object(Bucket=SYSTEM, Key=state)["Body"].read()
+    raw.put_object(Bucket=SYSTEM, Key=state, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
+    path = aged(proxy)
+    told = run("gc", "--config", path, code=1)
+    assert "not usable" in told and "could not be judged" in told and len(left(raw)) == 4
+    raw.delete_object(Bucket=SYSTEM, Key=state)
+    told = run("gc", "--config", path)
+    assert "without a state" in told and left(raw) == []
+    # The storage's own upload is nobody's to end.
+    assert f"upload {named['UploadId']} of s3://{BUCKET}/lost" in run("gc", "--config", path)
+    assert raw.list_parts(**named)["Parts"]
+    raw.abort_multipart_upload(**named)
+    assert "s3://" not in run("gc", "--config", path)
+
+
+def test_faults_are_told(proxy, storage, raw):
+    begin(proxy.client(), "k")
+    path = aged(proxy)
+    assert "no such backend" in run("gc", "--backend", "other", "--config", path, code=64)
+    run("gc", "--config", "no-such-file.yaml", code=64)
+    settings = yaml.safe_load(proxy.file.read_text())
+    settings["backends"]["default"]["endpoint"] = "http://127.0.0.1:9"
+    away = proxy.folder / "away.yaml"
+    away.write_text(yaml.safe_dump(settings))
+    run("gc", "--config", str(away), code=1)
+    # Another deployment's keys open nothing, and so collect nothing.
+    settings = yaml.safe_load(open(path).read())
+    settings["keys"]["services"]["local"]["path"] = str(proxy.folder / "other-keys")
+    foreign = proxy.folder / "foreign.yaml"
+    foreign.write_text(yaml.safe_dump(settings))
+    before = left(raw)
+    run("key", "create", "s3cloak-default", "--config", str(foreign))
+    run("gc", "--config", str(foreign), code=1)
+    assert left(raw) == before and len(before) == 4
+
+
+def test_a_running_proxy_sweeps(tmp_path, storage, raw):
+    keys = {"services": {"local": {"type": "local", "path": str(tmp_path / "keys")}}}
+    proxy = Cloak(tmp_path / "proxy", storage.endpoint, keys)
+    settings = aged(proxy, "2s")
+    proxy.stop()
+    proxy.file.write_text(open(settings).read())
+    proxy.start()
+    s3 = proxy.client()
+    live, parts = begin(s3, "live")
+    dead, _ = begin(s3, "dead")
+    raw.abort_multipart_upload(**dead)
+    assert wait_for(lambda: len(left(raw)) == 4, 60), proxy.log()
+    assert "collected what an ended upload left behind" in proxy.log()
+    assert wait_for(lambda: proxy.probe("metrics") == 200)
+    s3.complete_multipart_upload(**live, MultipartUpload=parts)
+    assert left(raw) == []
+    proxy.stop()
+
+
+def test_a_deleted_bucket_takes_its_uploads_along(proxy, raw):
+    s3 = proxy.client()
+    s3.create_bucket(Bucket="data-gc-short")
+    made = s3.create_multipart_upload(Bucket="data-gc-short", Key="k")
+    named = {"Bucket": "data-gc-short", "Key": "k", "UploadId": made["UploadId"]}
+    s3.upload_part(**named, PartNumber=1, Body=b"small")
+    assert len(left(raw)) == 3
+    # Some storage wants its uploads ended first, and then our records are all that is left of them.
+    raw.abort_multipart_upload(**named)
+    s3.delete_bucket(Bucket="data-gc-short")
+    assert left(raw) == []
+    s3.create_bucket(Bucket="data-gc-short")
+    with pytest.raises(ClientError) as error:
+        s3.upload_part(**named, PartNumber=2, Body=b"small")
+    assert error.value.response["Error"]["Code"] == "NoSuchUpload"
+    s3.delete_bucket(Bucket="data-gc-short")
