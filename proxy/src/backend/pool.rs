@@ -23,6 +23,8 @@ use super::response::Carrier;
 
 /// Idle connections are given up before common backends and balancers close them (60 s and more).
 const IDLE: Duration = Duration::from_secs(30);
+/// Most that rest. Conditional writes bring one each, and open files are few.
+pub(super) const MOST_IDLE: usize = 256;
 /// Most bytes read ahead on one connection: two chunks. hyper's own 400 KiB, a hundred slow readers wide, would be most
 /// of the proxy's memory.
 const READ_AHEAD: usize = 128 * 1024;
@@ -91,7 +93,12 @@ impl Pool {
 
     fn put(self: &Arc<Self>, place: Place, line: Line) {
         let mut idle = self.0.lock();
-        idle.lines.entry(place).or_default().push((Instant::now(), line));
+        let lines = idle.lines.entry(place).or_default();
+        if lines.len() >= MOST_IDLE {
+            // The oldest, which is the likeliest to be closed soon anyway.
+            lines.remove(0);
+        }
+        lines.push((Instant::now(), line));
         if !std::mem::replace(&mut idle.swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }

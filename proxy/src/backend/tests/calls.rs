@@ -1,5 +1,7 @@
 //! Requests with their body in memory.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::{HeaderValue, Method, header};
 
 use super::server::{Peer, Server};
@@ -174,6 +176,38 @@ async fn one_connection_serves_all_but_conditional_writes() {
         backend.call(&Caller::Own, conditional(), Bytes::from_static(b"x")).await.unwrap();
     }
     assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
+async fn only_so_many_connections_rest() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = open.clone();
+    let server = Server::start(move |mut peer: Peer| {
+        let open = counted.clone();
+        async move {
+            open.fetch_add(1, Ordering::SeqCst);
+            while peer.request().await.is_some() {
+                peer.answer(200, "", "").await;
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let backend = backend(server.address);
+    let made = pool::MOST_IDLE + 50;
+    for _ in 0..made {
+        let out = put().header(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        backend.call(&Caller::Own, out, Bytes::from_static(b"x")).await.unwrap();
+    }
+    assert_eq!(server.connections(), made);
+    // The other side hears of an end a little later.
+    for _ in 0..1000 {
+        if open.load(Ordering::SeqCst) <= pool::MOST_IDLE {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(open.load(Ordering::SeqCst), pool::MOST_IDLE);
 }
 
 #[tokio::test]
