@@ -9,14 +9,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use clap::Args;
 
-use super::walk::{self, Listed, Visit, Visitor};
+use super::walk::{self, Ground, Listed, Visit, Visitor};
 use super::{ConfigFile, Failure, block_on};
-use crate::backend::{Backend, Caller};
-use crate::config::BucketRule;
 use crate::error::Result;
-use crate::info::{Opens, Target};
 use crate::ops::copy::ATTEMPTS;
-use crate::s3::name::BucketName;
 use crate::services::Services;
 use object::{Done, seal};
 
@@ -54,28 +50,23 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
     let config = Arc::new(arguments.config.load()?);
     block_on(async {
         let services = Services::new(config)?;
-        let rule = services.config.buckets.rule(&place.bucket);
-        let backend = services.backends.get(&rule.backend)?;
-        let pinned = backend.prepare().await?.put_if_match;
+        let ground = Ground::of(&services, &place).await?;
+        let pinned = ground.backend.profile().put_if_match;
         if !pinned && !arguments.no_writers && !arguments.dry_run {
             return Err(Failure::Failed(format!(
                 "The storage {} ignores conditions on writes: an object that a client replaces at that moment would be lost. \
                  Stop all writers and say --no-writers.",
-                backend.name()
+                ground.backend.name()
             )));
         }
-        let dry_run = arguments.dry_run;
-        let encrypter = Encrypter { services: &services, backend, rule, bucket: &place.bucket, dry_run };
+        let encrypter = Encrypter { ground: &ground, dry_run: arguments.dry_run };
         let task = if arguments.dry_run { "encrypt, dry run" } else { "encrypt" };
-        walk::walk(&arguments.walk, backend, &place, task, &encrypter, out).await.map(drop)
+        walk::walk(&arguments.walk, ground.backend, &place, task, &encrypter, out).await.map(drop)
     })
 }
 
 struct Encrypter<'a> {
-    services: &'a Services,
-    backend: &'a Backend,
-    rule: &'a BucketRule,
-    bucket: &'a BucketName,
+    ground: &'a Ground<'a>,
     dry_run: bool,
 }
 
@@ -95,18 +86,9 @@ impl Visitor for Encrypter<'_> {
 
 impl Encrypter<'_> {
     async fn seal(&self, object: &Listed) -> Result<Done> {
-        let target = Target {
-            backend: self.backend,
-            caller: &Caller::Own,
-            rule: self.rule,
-            bucket: self.bucket,
-            key: &object.key,
-            version: None,
-            carried: None,
-            opens: Opens::Facts,
-        };
+        let target = self.ground.target(object);
         for _ in 0..ATTEMPTS {
-            match seal(self.services, &target, self.dry_run).await? {
+            match seal(self.ground.services, &target, self.dry_run).await? {
                 Done::Replaced => {}
                 done => return Ok(done),
             }

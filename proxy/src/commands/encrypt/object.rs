@@ -2,9 +2,8 @@
 
 use http::StatusCode;
 
-use crate::config::{BucketRule, Unencrypted};
 use crate::error::Result;
-use crate::info::{self, Nature, Need, Opens, Target};
+use crate::info::{self, Nature, Need, Target};
 use crate::ops::copy::seal_in_place;
 use crate::ops::write_key::WriteKey;
 use crate::plan::sse::BucketDefault;
@@ -30,9 +29,7 @@ pub(super) enum Done {
 /// # Errors
 /// Those of reading and writing.
 pub(super) async fn seal(services: &Services, target: &Target<'_>, dry_run: bool) -> Result<Done> {
-    let rule = BucketRule { unencrypted_objects: Unencrypted::Pass { before: None }, ..target.rule.clone() };
-    let from = Target { rule: &rule, opens: Opens::Facts, ..*target };
-    let found = match info::read(services, &from, Need::Tail).await {
+    let found = match info::read(services, target, Need::Tail).await {
         Err(error) if error.code().status() == StatusCode::NOT_FOUND => return Ok(Done::Gone),
         other => other?,
     };
@@ -45,7 +42,7 @@ pub(super) async fn seal(services: &Services, target: &Target<'_>, dry_run: bool
     let stored = services.rules.get(&services.keyring, target.backend, target.bucket).await?;
     let sse = BucketDefault::of(target.rule, stored.as_deref()).for_nothing_asked();
     let key = WriteKey::of_operator(services, target, sse).await?;
-    match seal_in_place(services, &from, &found, &key, 0).await {
+    match seal_in_place(services, target, &found, &key, 0).await {
         Ok(Some(_)) => Ok(Done::Sealed),
         Ok(None) => Ok(Done::Replaced),
         Err(error) if error.code().status() == StatusCode::NOT_FOUND => Ok(Done::Gone),

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use clap::Args;
 use http::Method;
 
-use super::walk::{self, Listed, Visit, Visitor};
+use super::walk::{self, Ground, Listed, Visit, Visitor};
 use super::{ConfigFile, Failure, block_on};
 use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
-use crate::config::{BucketRule, Unencrypted};
 use crate::error::{Code, Error, Result};
-use crate::info::{self, Found, Nature, Need, Opens, Target};
+use crate::info::{self, Found, Nature, Need};
 use crate::ops::copy::{ATTEMPTS, onto_itself, seal_in_place};
 use crate::ops::source::is_pinned;
 use crate::ops::write_key::WriteKey;
@@ -69,25 +68,20 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
     let config = Arc::new(arguments.config.load()?);
     block_on(async {
         let services = Services::new(config)?;
-        let rule = services.config.buckets.rule(&place.bucket);
-        let backend = services.backends.get(&rule.backend)?;
-        backend.prepare().await?;
-        let profile = backend.profile();
+        let ground = Ground::of(&services, &place).await?;
+        let profile = ground.backend.profile();
         let pinned = if arguments.reseal { profile.put_if_match } else { profile.copy_source_if_match };
         if !pinned && !arguments.no_writers {
             return Err(Failure::Failed(format!(
                 "The storage {} cannot pin a write to the object that was looked at: an object that a client replaces at \
                  that moment would be lost. Stop all writers and say --no-writers.",
-                backend.name()
+                ground.backend.name()
             )));
         }
-        let wanted = wanted(&services, backend, &place.bucket, rule, arguments).await?;
-        let versioned = versioned(backend, &place.bucket).await?;
+        let wanted = wanted(&ground, arguments).await?;
+        let versioned = versioned(ground.backend, ground.bucket).await?;
         let rewrapper = Rewrapper {
-            services: &services,
-            backend,
-            rule: &BucketRule { unencrypted_objects: Unencrypted::Pass { before: None }, ..rule.clone() },
-            bucket: &place.bucket,
+            ground: &ground,
             wanted: &wanted,
             dry_run: arguments.dry_run,
             no_writers: arguments.no_writers,
@@ -96,7 +90,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
         let task = if arguments.reseal { format!("{wanted}, sealed anew") } else { wanted.to_string() };
         let task = if arguments.dry_run { format!("dry run: {task}") } else { task };
         writeln!(out, "{task}")?;
-        let report = walk::walk(&arguments.walk, backend, &place, &task, &rewrapper, out).await;
+        let report = walk::walk(&arguments.walk, ground.backend, &place, &task, &rewrapper, out).await;
         if versioned {
             writeln!(
                 out,
@@ -109,13 +103,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
 }
 
 /// What every object is to have, with its key tried.
-async fn wanted(
-    services: &Services,
-    backend: &Backend,
-    bucket: &BucketName,
-    rule: &BucketRule,
-    arguments: &Arguments,
-) -> Result<Wanted, Failure> {
+async fn wanted(ground: &Ground<'_>, arguments: &Arguments) -> Result<Wanted, Failure> {
+    let Ground { services, backend, rule, bucket } = ground;
     let stored = services.rules.get(&services.keyring, backend, bucket).await?;
     let default = BucketDefault::of(rule, stored.as_deref());
     let wanted = Wanted::new(&services.keyring, &default, arguments.sse, arguments.key.clone())?;
@@ -142,11 +131,7 @@ async fn versioned(backend: &Backend, bucket: &BucketName) -> Result<bool, Failu
 }
 
 struct Rewrapper<'a> {
-    services: &'a Services,
-    backend: &'a Backend,
-    /// With plaintext let through: it is left alone, and not an error.
-    rule: &'a BucketRule,
-    bucket: &'a BucketName,
+    ground: &'a Ground<'a>,
     wanted: &'a Wanted,
     dry_run: bool,
     no_writers: bool,
@@ -167,20 +152,11 @@ impl Visitor for Rewrapper<'_> {
 
 impl Rewrapper<'_> {
     async fn rewrap(&self, object: &Listed) -> Result<&'static str> {
-        let target = Target {
-            backend: self.backend,
-            caller: &Caller::Own,
-            rule: self.rule,
-            bucket: self.bucket,
-            key: &object.key,
-            version: None,
-            carried: None,
-            opens: Opens::Facts,
-        };
+        let (services, target) = (self.ground.services, self.ground.target(object));
         for _ in 0..ATTEMPTS {
             let found = match self.reseal {
-                true => info::read(self.services, &target, Need::Tail).await?,
-                false => info::look(self.services, &target).await?,
+                true => info::read(services, &target, Need::Tail).await?,
+                false => info::look(services, &target).await?,
             };
             if let Some(why) = self.left_alone(&found) {
                 return Ok(why);
@@ -195,9 +171,9 @@ impl Rewrapper<'_> {
             let header = header.ok_or_else(|| Error::internal("a sealed object without an envelope"))?;
             let sse = self.wanted.for_object(header)?;
             let context = sse.context.as_ref().map_or(0, String::len);
-            let key = WriteKey::of_operator(self.services, &target, sse).await?;
+            let key = WriteKey::of_operator(services, &target, sse).await?;
             if self.reseal {
-                if seal_in_place(self.services, &target, &found, &key, context).await?.is_some() {
+                if seal_in_place(services, &target, &found, &key, context).await?.is_some() {
                     return Ok("sealed anew");
                 }
             } else if onto_itself(&target, &found, &key, context).await?.is_some() {

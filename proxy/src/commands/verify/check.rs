@@ -3,9 +3,8 @@
 use object_format::{ChecksumKind, EtagFact, SealedFacts};
 
 use crate::body::{BodyFacts, Learn, Plaintext as _, StoredBody};
-use crate::config::{BucketRule, Unencrypted};
 use crate::error::{Blame, Error, Result};
-use crate::info::{self, Found, Nature, Need, Opens, Target};
+use crate::info::{self, Found, Nature, Need, Target};
 use crate::ops::fetch;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::services::Services;
@@ -32,10 +31,7 @@ pub(super) enum Verdict {
 /// # Errors
 /// Where it could not be read: nothing is known of it then.
 pub(super) async fn check(services: &Services, target: &Target<'_>, quick: bool) -> Result<Verdict> {
-    // What is not encrypted is to be told, also where the bucket's rule would refuse it.
-    let rule = BucketRule { unencrypted_objects: Unencrypted::Pass { before: None }, ..target.rule.clone() };
-    let target = Target { rule: &rule, opens: Opens::Facts, ..*target };
-    match read(services, &target, quick).await {
+    match read(services, target, quick).await {
         Ok(verdict) => Ok(verdict),
         Err(error) if error.blame() == Blame::Tampered => Ok(Verdict::Tampered(why(&error))),
         Err(error) if error.blame() == Blame::Keys && error.is_lasting() => {

@@ -10,13 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clap::Args;
 
-use super::walk::{self, Listed, Visit, Visitor};
+use super::walk::{self, Ground, Listed, Visit, Visitor};
 use super::{ConfigFile, Failure, block_on};
-use crate::backend::{Backend, Caller};
-use crate::config::BucketRule;
 use crate::error::Result;
-use crate::info::{Opens, Target};
-use crate::s3::name::BucketName;
 use crate::services::Services;
 use check::{Verdict, check};
 
@@ -53,21 +49,15 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
     let config = Arc::new(arguments.config.load()?);
     block_on(async {
         let services = Services::new(config)?;
-        let rule = services.config.buckets.rule(&place.bucket);
-        let backend = services.backends.get(&rule.backend)?;
-        backend.prepare().await?;
-        let verifier =
-            Verifier { services: &services, backend, rule, bucket: &place.bucket, quick: arguments.quick };
+        let ground = Ground::of(&services, &place).await?;
+        let verifier = Verifier { ground: &ground, quick: arguments.quick };
         let task = if arguments.quick { "verify envelopes and ends" } else { "verify" };
-        walk::walk(&arguments.walk, backend, &place, task, &verifier, out).await.map(drop)
+        walk::walk(&arguments.walk, ground.backend, &place, task, &verifier, out).await.map(drop)
     })
 }
 
 struct Verifier<'a> {
-    services: &'a Services,
-    backend: &'a Backend,
-    rule: &'a BucketRule,
-    bucket: &'a BucketName,
+    ground: &'a Ground<'a>,
     quick: bool,
 }
 
@@ -89,19 +79,10 @@ impl Visitor for Verifier<'_> {
 
 impl Verifier<'_> {
     async fn verdict(&self, object: &Listed) -> Result<Verdict> {
-        let target = Target {
-            backend: self.backend,
-            caller: &Caller::Own,
-            rule: self.rule,
-            bucket: self.bucket,
-            key: &object.key,
-            version: None,
-            carried: None,
-            opens: Opens::Facts,
-        };
+        let (services, target) = (self.ground.services, self.ground.target(object));
         let mut pause = PAUSE;
         for _ in 1..TRIES {
-            match check(self.services, &target, self.quick).await {
+            match check(services, &target, self.quick).await {
                 // Replaced while it was read, or a storage that is busy.
                 Err(error) if !error.is_lasting() => {
                     tracing::debug!(%error, "reading an object again");
@@ -111,6 +92,6 @@ impl Verifier<'_> {
                 done => return done,
             }
         }
-        check(self.services, &target, self.quick).await
+        check(services, &target, self.quick).await
     }
 }

@@ -2,6 +2,7 @@
 //! a checkpoint to go on from, and a report. What is done with each object is the command's own.
 
 mod checkpoint;
+mod ground;
 mod list;
 mod progress;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use super::Failure;
 use crate::backend::Backend;
 use crate::s3::name::{BucketName, ObjectKey};
 use checkpoint::Checkpoint;
+pub(super) use ground::Ground;
 use progress::Progress;
 
 /// What every such command takes.
