@@ -77,11 +77,6 @@ impl CopySource {
             version,
         })
     }
-
-    /// The same for a backend: canonical encoding, as the paths of its requests.
-    pub fn to_value(&self) -> Result<HeaderValue> {
-        backend_source(&self.bucket, &self.key, self.version.as_deref())
-    }
 }
 
 /// `x-amz-copy-source` of a request to a backend.

@@ -5,21 +5,18 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_format::Envelope;
 
 use super::rewrap::{Copied, Rewrap};
-use crate::backend::{Names, error_from};
-use crate::body;
+use super::tags_of;
 use crate::error::{Error, Result};
 use crate::info;
 use crate::ops::late;
+use crate::ops::multipart::behind;
 use crate::ops::source::pins;
 use crate::plan::multipart::MAX_PART_NUMBER;
-use crate::s3::etag;
-use crate::s3::name::encode_component;
-use crate::s3::xml::{first_text, parse_backend_copy, parse_initiated, parse_tags, render_complete};
+use crate::s3::xml::parse_backend_copy;
 
 const RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
@@ -31,24 +28,18 @@ const SOURCE_VERSION: HeaderName = HeaderName::from_static("x-amz-copy-source-ve
 const PART: u64 = 1 << 30;
 /// Parts that the backend copies at a time.
 const AT_ONCE: usize = 4;
-const MAX_TAGS: usize = 1 << 20;
 
 /// Makes the copy under `envelope`.
 pub(super) async fn copy(of: &Rewrap<'_>, envelope: &Envelope) -> Result<Copied> {
     let target = &of.destination;
-    let mut out = target.outgoing(Method::POST).flag("uploads");
-    out.headers.extend(headers(of).await?);
-    body::carry_envelope(envelope, &mut out)?;
-    let response = target.backend.call(target.caller, out, Bytes::new()).await?;
-    let (_, document) = late::document(response, &target.names()).await?;
-    let id = parse_initiated(&document)?;
-    match Box::pin(fill(of, &id)).await {
-        Ok(copied) => Ok(copied),
-        Err(error) => {
-            abort(of, &id).await;
-            Err(error)
-        }
+    let mut all = target.outgoing(Method::POST).headers;
+    all.extend(headers(of).await?);
+    let (id, _) = behind::begin_under(target, all, envelope).await?;
+    let copied = Box::pin(fill(of, &id)).await;
+    if copied.is_err() {
+        behind::give_up(target, &id).await;
     }
+    copied
 }
 
 /// An upload takes neither directive: tags that are to be copied are read and said.
@@ -58,23 +49,12 @@ async fn headers(of: &Rewrap<'_>) -> Result<HeaderMap> {
     let copied = headers.remove(TAGGING_DIRECTIVE).is_some_and(|value| value == "COPY");
     let none = of.found.headers.get(TAGGING_COUNT).is_none_or(|count| count == "0");
     if copied && !none {
-        headers.insert(TAGGING, tags(of).await?);
+        let tags = tags_of(&of.source).await?;
+        let tags =
+            tags.ok_or_else(|| info::unexpected("no tags of an object that it has just counted some of"))?;
+        headers.insert(TAGGING, tags);
     }
     Ok(headers)
-}
-
-async fn tags(of: &Rewrap<'_>) -> Result<HeaderValue> {
-    let out = of.source.outgoing(Method::GET).flag("tagging");
-    let response = of.source.backend.call(of.source.caller, out, Bytes::new()).await?;
-    if !response.is_success() {
-        return Err(error_from(response, &of.source.names()).await);
-    }
-    let tags = parse_tags(&response.body.collect(MAX_TAGS).await?)?;
-    let pair = |(name, value): &(String, String)| {
-        format!("{}={}", encode_component(name.as_bytes()), encode_component(value.as_bytes()))
-    };
-    let text = tags.iter().map(pair).collect::<Vec<_>>().join("&");
-    HeaderValue::try_from(text).map_err(|_| Error::internal("encoded tags are no header value"))
 }
 
 /// Copies every range and has the backend put them together.
@@ -87,24 +67,12 @@ async fn fill(of: &Rewrap<'_>, id: &str) -> Result<Copied> {
         .buffered(AT_ONCE);
     let parts: Vec<(u16, String, Option<HeaderValue>)> = parts.try_collect().await?;
     let source_version = parts.iter().find_map(|(_, _, version)| version.clone());
-    let document = Bytes::from(render_complete(parts.iter().map(|(n, etag, _)| (*n, etag.as_str()))));
-    let mut out = target.outgoing(Method::POST).param("uploadId", id);
-    out.headers.extend(of.conditions.clone());
-    out.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    let response = target.backend.call(target.caller, out, document).await?;
-    let names = Names { bucket: Some(target.bucket), key: Some(target.key) };
-    let (mut headers, document) = late::document(response, &names).await?;
+    let parts: Vec<(u16, String)> = parts.into_iter().map(|(number, etag, _)| (number, etag)).collect();
+    let (mut headers, backend_etag) = behind::complete(target, id, &parts, of.conditions.clone()).await?;
     if let Some(version) = source_version {
         headers.insert(SOURCE_VERSION, version);
     }
-    let unreadable = || info::unexpected("an answer to CompleteMultipartUpload that tells nothing");
-    let tag = first_text(&document, "ETag").map_err(|_| unreadable())?.unwrap_or_default();
-    let backend_etag = etag::unquote(&tag).to_owned();
-    if backend_etag.is_empty() {
-        Err(unreadable())
-    } else {
-        Ok(Copied { headers, backend_etag, last_modified: None })
-    }
+    Ok(Copied { headers, backend_etag, last_modified: None })
 }
 
 async fn part(
@@ -129,14 +97,6 @@ async fn part(
 fn cut(total: u64, limit: u64) -> impl Iterator<Item = Range<u64>> {
     let size = PART.max(total.div_ceil(u64::from(MAX_PART_NUMBER))).min(limit).max(1);
     (0..total.div_ceil(size)).map(move |i| i * size..((i + 1) * size).min(total))
-}
-
-async fn abort(of: &Rewrap<'_>, id: &str) {
-    let target = &of.destination;
-    let out = target.outgoing(Method::DELETE).param("uploadId", id);
-    if let Err(error) = target.backend.call(target.caller, out, Bytes::new()).await {
-        tracing::warn!(%error, "the upload of a copy that came to nothing stays on the backend");
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_format::{Envelope, Kind, ObjectSecrets};
 
-use crate::backend::{Response, error_from};
+use crate::backend::Response;
 use crate::body;
 use crate::error::{Error, Result};
 use crate::info::{self, Target};
@@ -39,16 +39,22 @@ pub(in crate::ops) async fn begin(target: &Target<'_>, headers: HeaderMap, key: 
     let envelope =
         Envelope::rewrap(&secrets, header, key.key_ref(), &target.object_name(), &mut SystemRandom)
             .map_err(|e| Error::internal(format!("sealing an envelope: {e}")))?;
+    let (id, headers) = begin_under(target, headers, &envelope).await?;
+    Ok(Begun { id, envelope, secrets, headers })
+}
+
+/// Begins one whose object will have `envelope`. Gives the backend's id of it, and what its answer may show.
+pub(in crate::ops) async fn begin_under(
+    target: &Target<'_>,
+    headers: HeaderMap,
+    envelope: &Envelope,
+) -> Result<(String, HeaderMap)> {
     let mut out = target.outgoing(Method::POST).flag("uploads");
     out.headers = headers;
-    body::carry_envelope(&envelope, &mut out)?;
+    body::carry_envelope(envelope, &mut out)?;
     let response = target.backend.call(target.caller, out, Bytes::new()).await?;
-    if response.status != StatusCode::OK {
-        return Err(error_from(response, &target.names()).await);
-    }
-    let headers = answer::from_backend(&response.headers);
-    let id = parse_initiated(&response.body.collect(MAX_ANSWER).await?)?;
-    Ok(Begun { id, envelope, secrets, headers })
+    let (headers, document) = late::document(response, &target.names()).await?;
+    Ok((parse_initiated(&document)?, answer::from_backend(&headers)))
 }
 
 /// Has the backend put together these parts, given by their numbers and its own ETags. Gives what its answer may show, and
