@@ -65,6 +65,13 @@ impl<'a> Target<'a> {
         ObjectName { binding: self.binding(), key: self.key.as_bytes() }
     }
 
+    /// Another version of it; `None` is the latest.
+    #[must_use]
+    pub fn at(mut self, version: Option<&'a str>) -> Self {
+        self.version = version;
+        self
+    }
+
     /// The same on behalf of a client's request: the backend has its CORS rules, and decides whose bucket it has to be
     /// and who pays.
     #[must_use]

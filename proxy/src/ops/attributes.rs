@@ -6,7 +6,7 @@ use http::header::IF_MATCH;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::get::not_modified;
-use super::{Route, object_key, version};
+use super::{Route, version};
 use crate::auth::Verified;
 use crate::error::Result;
 use crate::exchange::{Head, Outcome, Reply};
@@ -22,11 +22,10 @@ use crate::services::Services;
 /// Answers GetObjectAttributes.
 pub async fn get_object_attributes(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
+    let target = route.object(request)?;
     let wanted = Wanted::of(&request.headers)?;
     let customer = sse::for_read(&request.headers)?;
-    let target =
-        route.target(key, version(request)?).carrying(&request.headers).opening_with(customer.as_ref());
+    let target = target.at(version(request)?).opening_with(customer.as_ref());
     let need = if wanted.parts { Need::Tail } else { Need::Footer };
     let found = Box::pin(info::read(services, &target, need)).await?;
     if read::is_unmodified(&request.headers, &found.info)? {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{Route, object_key, version};
+use super::{Route, version};
 use crate::auth::Verified;
 use crate::backend::{Names, Outgoing, error_from};
 use crate::body;
@@ -29,8 +29,7 @@ const MAX_RESULT: usize = 16 << 20;
 /// Answers DeleteObject.
 pub async fn delete_object(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, version(request)?).carrying(&request.headers);
+    let target = route.object(request)?.at(version(request)?);
     let guard = Guard::of_headers(&request.headers)?;
     let conditional = !guard.is_empty();
     let mut out = target.outgoing(Method::DELETE);

@@ -13,7 +13,7 @@ pub(super) use shown::not_modified;
 use shown::answer_head;
 
 use super::fetch::{fetch, from_memory, is_in_memory};
-use super::{Route, object_key, version};
+use super::{Route, version};
 use crate::auth::Verified;
 use crate::body::{self, Reader};
 use crate::error::Result;
@@ -31,10 +31,9 @@ const ATTEMPTS: usize = 3;
 /// Answers HeadObject.
 pub async fn head_object(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
+    let target = route.object(request)?;
     let customer = sse::for_read(&request.headers)?;
-    let target =
-        route.target(key, version(request)?).carrying(&request.headers).opening_with(customer.as_ref());
+    let target = target.at(version(request)?).opening_with(customer.as_ref());
     // A footer does not tell the parts of a multipart object.
     let need = if request.query.has("partNumber") { Need::Tail } else { Need::Footer };
     let found = Box::pin(info::read(services, &target, need)).await?;
@@ -61,10 +60,9 @@ pub async fn get_object(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
+    let target = route.object(request)?;
     let customer = sse::for_read(&request.headers)?;
-    let target =
-        route.target(key, version(request)?).carrying(&request.headers).opening_with(customer.as_ref());
+    let target = target.at(version(request)?).opening_with(customer.as_ref());
     // Stored anew without a change, an object is younger than what is known of it.
     let dated = ReadConditions::of(&request.headers).allow_until_a_date();
     let mut known =

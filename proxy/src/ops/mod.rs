@@ -56,6 +56,11 @@ impl<'a> Route<'a> {
         Ok(Self { rule, backend, caller, bucket })
     }
 
+    /// The object that a client's request names, for that client.
+    pub fn object<'t>(&'t self, request: &'t S3Request) -> Result<Target<'t>> {
+        Ok(self.target(object_key(self, request)?, None).carrying(&request.headers))
+    }
+
     /// One object there.
     pub fn target<'t>(&'t self, key: &'t ObjectKey, version: Option<&'t str>) -> Target<'t> {
         Target {

@@ -4,8 +4,8 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_format::Kind;
 
+use super::Route;
 use super::write_key::{self, WriteKey};
-use super::{Route, object_key};
 use crate::auth::Verified;
 use crate::backend::error_from;
 use crate::body::{self, BodyFacts, ClientBody, ObjectSealing, Sealing};
@@ -26,8 +26,7 @@ pub async fn put_object(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let length = body::required_length(request)?;
     let sse = write_key::decide(services, request, &route).await?;
     let limits = &route.backend.config().limits;

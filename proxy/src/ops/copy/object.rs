@@ -16,7 +16,7 @@ use crate::info::{self, Info, Nature, Need, Target};
 use crate::ops::put::{Writing, translate_conditions};
 use crate::ops::source::Source;
 use crate::ops::write_key::{self, WriteKey};
-use crate::ops::{Route, keep_alive, object_key};
+use crate::ops::{Route, keep_alive};
 use crate::plan::checksum::ShownChecksum;
 use crate::plan::copy::{
     Directives, MAX_COPY, Reseal, asked_checksum, backend_headers, changes_itself, changes_nothing,
@@ -41,8 +41,7 @@ pub async fn copy_object(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let directives = Directives::of(&request.headers)?;
     let checksum = asked_checksum(&request.headers)?;
     body::collect(request, exchange, MAX_BODY).await?;

@@ -14,7 +14,7 @@ use crate::info::{self, Found, Nature, Need, Opens, Target};
 use crate::ops::put::Writing;
 use crate::ops::source::is_pinned;
 use crate::ops::write_key::{self, WriteKey};
-use crate::ops::{Route, object_key, version};
+use crate::ops::{Route, version};
 use crate::plan::copy::own_headers;
 use crate::plan::sse::{DeploymentSse, WriteSse};
 use crate::plan::{answer, write};
@@ -32,8 +32,7 @@ pub async fn update_object_encryption(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let target = Target { opens: Opens::Facts, ..target };
     let asked = parse_object_encryption(&body::collect(request, exchange, MAX_DOCUMENT).await?)?;
     // Until it is measured a backend promises nothing.

@@ -9,7 +9,7 @@ use crate::auth::Verified;
 use crate::backend::error_from;
 use crate::error::{Code, Result};
 use crate::exchange::{Head, Outcome, Reply};
-use crate::ops::{Route, object_key};
+use crate::ops::Route;
 use crate::plan::answer;
 use crate::s3::S3Request;
 use crate::services::Services;
@@ -19,8 +19,7 @@ const INITIATED: &str = "x-amz-if-match-initiated-time";
 /// Answers AbortMultipartUpload.
 pub async fn abort_multipart_upload(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let at = upload(&target, request)?;
     // One that was not made through the proxy is left alone.
     services.uploads.load(&services.keyring, route.backend, &at).await?;

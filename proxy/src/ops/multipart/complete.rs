@@ -19,7 +19,7 @@ use crate::error::{Blame, Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Need, Stands, Target};
 use crate::ops::put::{Writing, translate_conditions};
-use crate::ops::{Route, keep_alive, object_key};
+use crate::ops::{Route, keep_alive};
 use crate::plan::checksum::ShownChecksum;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::multipart::{
@@ -77,8 +77,7 @@ pub async fn complete_multipart_upload(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let at = upload(&target, request)?;
     let customer = CustomerKeyHeaders::of(&request.headers)?;
     let listed = parse_complete(&body::collect(request, exchange, MAX_COMPLETE_BODY).await?)?;

@@ -9,8 +9,8 @@ use crate::auth::Verified;
 use crate::config::EtagPolicy;
 use crate::error::Result;
 use crate::exchange::{Head, Outcome, Reply};
+use crate::ops::Route;
 use crate::ops::write_key::{self, WriteKey};
-use crate::ops::{Route, object_key};
 use crate::plan::multipart::Checksums;
 use crate::plan::write;
 use crate::s3::S3Request;
@@ -21,8 +21,7 @@ use crate::uploads::{NewState, UploadRef};
 /// Answers CreateMultipartUpload.
 pub async fn create_multipart_upload(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let checksums = Checksums::of_create(&request.headers)?;
     let sse = write_key::decide(services, request, &route).await?;
     let limits = &route.backend.config().limits;

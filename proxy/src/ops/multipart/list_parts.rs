@@ -10,7 +10,7 @@ use super::upload;
 use crate::auth::Verified;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Head, Outcome, Reply};
-use crate::ops::{Route, object_key};
+use crate::ops::Route;
 use crate::plan::multipart::{PartRecord, newest};
 use crate::s3::S3Request;
 use crate::s3::checksum::ChecksumAlgorithm;
@@ -25,8 +25,7 @@ const MOST: u16 = 1000;
 /// Answers ListParts.
 pub async fn list_parts(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let marker = number(&request.query, "part-number-marker")?.unwrap_or(0);
     let max_parts = number(&request.query, "max-parts")?.unwrap_or(MOST).min(MOST);
     let at = upload(&target, request)?;
@@ -42,7 +41,7 @@ pub async fn list_parts(services: &Services, request: &Verified<S3Request>) -> R
     let checksums = state.checksums();
     let document = render_part_list(&PartList {
         bucket: target.bucket.as_str(),
-        key: &if url { encode_path(key.as_bytes()) } else { key.to_lossy() },
+        key: &if url { encode_path(target.key.as_bytes()) } else { target.key.to_lossy() },
         encoding_type: url.then_some("url"),
         upload_id: at.id,
         marker,

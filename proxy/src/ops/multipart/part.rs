@@ -16,7 +16,7 @@ use crate::config::BackendLimits;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Target};
-use crate::ops::{Route, object_key};
+use crate::ops::Route;
 use crate::plan::answer;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::multipart::{MAX_PART, MAX_PART_NUMBER, MIN_PART, PartRecord, part_number};
@@ -32,8 +32,7 @@ pub async fn upload_part(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let number = part_number(request.query.get_str("partNumber"))?;
     let at = upload(&target, request)?;
     let length = body::required_length(request)?;

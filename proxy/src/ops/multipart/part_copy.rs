@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::Need;
 use crate::ops::source::Source;
-use crate::ops::{Route, fetch, keep_alive, object_key};
+use crate::ops::{Route, fetch, keep_alive};
 use crate::plan::copy;
 use crate::plan::customer::CustomerKeyHeaders;
 use crate::plan::multipart::{MAX_PART, part_number};
@@ -31,8 +31,7 @@ pub async fn upload_part_copy(
     exchange: &mut dyn Exchange,
 ) -> Result<Outcome> {
     let route = Route::of(services, request)?;
-    let key = object_key(&route, request)?;
-    let target = route.target(key, None).carrying(&request.headers);
+    let target = route.object(request)?;
     let number = part_number(request.query.get_str("partNumber"))?;
     let at = upload(&target, request)?;
     let asked = copy::source_range(&request.headers)?;
