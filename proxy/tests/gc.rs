@@ -14,7 +14,7 @@ use s3cloak::s3::name::{BucketName, ObjectKey};
 use s3cloak::services::Services;
 use s3cloak::uploads::{Collector, Fate, Judged, Stray, Tally, UploadRef, strays, sweep};
 use support::relay::{Act, Gate, Relay};
-use support::steps::{MIN, SYSTEM, abort, begun, between, complete, is_under_way, kept, s3_etag, stored};
+use support::uploads::{MIN, SYSTEM, abort, between, complete, create, is_under_way, kept, s3_etag, stored};
 use support::{BUCKET, Call, Client, Options, Stack, random};
 use time::OffsetDateTime;
 
@@ -57,7 +57,7 @@ async fn end(stack: &Stack, key: &str, id: &str) {
 
 /// An upload with a held part and one on the backend: four objects of ours.
 async fn two_parts(stack: &Stack, key: &str) -> (String, [(u32, String); 2]) {
-    let id = begun(&stack.proxy, key).await;
+    let id = create(&stack.proxy, key, &vec![]).await;
     let large = stored(&stack.proxy, key, &id, 1, &random(1, MIN)).await;
     let small = stored(&stack.proxy, key, &id, 2, b"small").await;
     (id, [(1, large), (2, small)])
@@ -82,7 +82,7 @@ async fn what_an_ended_upload_left_is_collected() {
     assert_eq!(kept(&stack), [""; 0]);
     assert_eq!(collect(&stack.services).await, []);
     // What was remembered of it went too.
-    let late = support::steps::part(&stack.proxy, "k", &id, 3, &random(1, MIN)).await;
+    let late = support::uploads::part(&stack.proxy, "k", &id, 3, &random(1, MIN), &vec![]).await;
     assert_eq!((late.status, late.code()), (404, "NoSuchUpload".to_owned()));
 }
 
@@ -280,7 +280,7 @@ async fn foreign(stack: &Stack, before: OffsetDateTime) -> Vec<Stray> {
 async fn only_uploads_without_a_state_are_told_as_strays() {
     let stack = Stack::start().await;
     let later = OffsetDateTime::now_utc() + DAY;
-    let _ours = begun(&stack.proxy, "k").await;
+    let _ours = create(&stack.proxy, "k", &vec![]).await;
     assert!(foreign(&stack, later).await.is_empty());
     for key in ["k", "a%20b/c"] {
         let begun = stack.backend.send(Call::new("POST", format!("/{BUCKET}/{key}?uploads"))).await;
@@ -371,7 +371,7 @@ async fn an_id_that_is_given_out_anew_meanwhile_is_live() {
         gate.arrival().await;
         // What a Create would keep under that id.
         let before = stack.store.stored(SYSTEM, &name).unwrap().body;
-        let other = begun(&stack.proxy, "fresh").await;
+        let other = create(&stack.proxy, "fresh", &vec![]).await;
         let (bucket, key) =
             (BucketName::parse(BUCKET.as_bytes()).unwrap(), ObjectKey::parse("fresh").unwrap());
         let at = UploadRef { bucket: &bucket, key: &key, id: &other };
@@ -540,15 +540,17 @@ async fn an_aborted_upload_that_somebody_writes_to_leaves_nothing_for_good() {
         (random(1, 9), "/held/"),
         (random(1, 9), "/parts/"),
     ] {
-        let id = begun(&stack.proxy, "k").await;
+        let id = create(&stack.proxy, "k", &vec![]).await;
         let gate = Gate::new();
         relay.once(Method::PUT, waits, Act::Wait(gate.clone()));
-        let (sent, aborted) = tokio::join!(support::steps::part(&through, "k", &id, 1, &body), async {
-            gate.arrival().await;
-            let aborted = abort(&stack.proxy, "k", &id).await;
-            gate.open();
-            aborted
-        });
+        let plain = vec![];
+        let (sent, aborted) =
+            tokio::join!(support::uploads::part(&through, "k", &id, 1, &body, &plain), async {
+                gate.arrival().await;
+                let aborted = abort(&stack.proxy, "k", &id).await;
+                gate.open();
+                aborted
+            });
         assert_eq!(aborted.status, 204, "{waits}");
         // The store may end the connection before it has read a part that it refuses.
         assert!(matches!(sent.status, 200 | 404 | 502), "{waits}: {}", sent.text());

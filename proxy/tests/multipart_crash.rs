@@ -12,8 +12,8 @@ use std::time::Duration;
 use http::Method;
 use s3cloak::uploads::Collector;
 use support::relay::{Act, Gate, Relay};
-use support::steps::{
-    MIN, Tags, abort, begun, between, complete, create, is_under_way, kept, part, s3_etag, stored,
+use support::uploads::{
+    MIN, Tags, abort, between, complete, create, initiate, is_under_way, kept, part, s3_etag, stored,
 };
 use support::{Answer, BUCKET, Call, Client, Stack, random};
 use time::OffsetDateTime;
@@ -124,7 +124,7 @@ async fn an_upload_begins_or_does_not() {
         let calls = at_each_call(&pair, cut, async |at, note: String| {
             let key = format!("k{at}");
             let came = pair.cut(at, cut);
-            let first = create(&pair.shaky, &key).await;
+            let first = initiate(&pair.shaky, &key, &vec![]).await;
             pair.heal();
             assert!(came.load(Ordering::SeqCst) || first.status == 200, "{note}: {}", first.text());
             // Whoever was told an id can use it; whoever was not tries again.
@@ -132,7 +132,7 @@ async fn an_upload_begins_or_does_not() {
                 between(&first.text(), "UploadId")
             } else {
                 assert!(first.status >= 500 || first.status == 0, "{note}: {}", first.text());
-                begun(pair.good(), &key).await
+                create(pair.good(), &key, &vec![]).await
             };
             let tag = stored(pair.good(), &key, &id, 1, b"hello").await;
             let done = complete(pair.good(), &key, &id, &[(1, tag)]).await;
@@ -161,9 +161,9 @@ async fn a_part_is_there_or_is_not() {
         for cut in CUTS {
             let calls = at_each_call(&pair, cut, async |at, note: String| {
                 let note = format!("part {number}, {note}");
-                let id = begun(pair.good(), "k").await;
+                let id = create(pair.good(), "k", &vec![]).await;
                 let came = pair.cut(at, cut);
-                let first = part(&pair.shaky, "k", &id, number, &body).await;
+                let first = part(&pair.shaky, "k", &id, number, &body, &vec![]).await;
                 pair.heal();
                 let told = first.status == 200;
                 assert!(came.load(Ordering::SeqCst) || told, "{note}: {}", first.text());
@@ -190,7 +190,7 @@ async fn a_part_is_there_or_is_not() {
 
 /// An upload of parts of these sizes, sent to the good replica.
 async fn sent(pair: &Pair, key: &str, bodies: &[&[u8]]) -> (String, Tags) {
-    let id = begun(pair.good(), key).await;
+    let id = create(pair.good(), key, &vec![]).await;
     let mut tags = Vec::new();
     for (number, body) in (1..).zip(bodies) {
         tags.push((number, stored(pair.good(), key, &id, number, body).await));
@@ -419,7 +419,8 @@ async fn a_part_is_sent_again_while_its_upload_is_completed() {
     let (id, tags) = sent(&pair, "late", &[&a, &b]).await;
     let gate = Gate::new();
     pair.relay.once(Method::PUT, "/parts/", Act::Wait(gate.clone()));
-    let (sent_again, done) = tokio::join!(part(&pair.shaky, "late", &id, 1, &a), async {
+    let plain = vec![];
+    let (sent_again, done) = tokio::join!(part(&pair.shaky, "late", &id, 1, &a, &plain), async {
         gate.arrival().await;
         let opener = async {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -8,7 +8,7 @@ use http::Method;
 use s3cloak::demo::store::Fault;
 use support::client::read_answer;
 use support::relay::{Act, Gate, Relay};
-use support::steps::{MIN, begun, between, complete, is_under_way, kept, list, part, s3_etag, stored};
+use support::uploads::{MIN, between, complete, create, is_under_way, kept, list, part, s3_etag, stored};
 use support::{Answer, BUCKET, Call, Options, Stack, md5_hex, random};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ async fn post(stack: &Stack, key: &str, id: &str, body: impl Into<Vec<u8>>) -> A
 #[tokio::test]
 async fn documents_made_to_hurt_are_refused() {
     let stack = Stack::start().await;
-    let id = begun(&stack.proxy, "k").await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
     let tag = stored(&stack.proxy, "k", &id, 1, b"whole").await;
     let one = format!("<Part><PartNumber>1</PartNumber><ETag>{tag}</ETag></Part>");
     let laughs: String =
@@ -75,7 +75,7 @@ async fn cut(stack: &Stack, call: &Call, body: &[u8], half: bool) -> Option<Answ
 async fn a_part_that_is_cut_off_changes_nothing() {
     let stack = Stack::start().await;
     let (large, small) = (random(1, MIN + 9), random(2, 70_000));
-    let id = begun(&stack.proxy, "k").await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
     let tags = [
         (1, stored(&stack.proxy, "k", &id, 1, &large).await),
         (2, stored(&stack.proxy, "k", &id, 2, &small).await),
@@ -118,17 +118,17 @@ async fn a_part_that_is_cut_off_changes_nothing() {
 #[tokio::test]
 async fn ids_of_others_open_nothing() {
     let stack = Stack::start().await;
-    let mine = begun(&stack.proxy, "mine").await;
-    let yours = begun(&stack.proxy, "yours").await;
+    let mine = create(&stack.proxy, "mine", &vec![]).await;
+    let yours = create(&stack.proxy, "yours", &vec![]).await;
     let tag = stored(&stack.proxy, "yours", &yours, 1, b"yours").await;
     let long = "x".repeat(3000);
     for id in [yours.as_str(), "..%2F..%2Fformat", "%00", &long, "a%2Fb%2Fstate", "%F0%9F%98%80"] {
         let answers = [
-            part(&stack.proxy, "mine", id, 1, b"x").await,
-            part(&stack.proxy, "mine", id, 1, &random(1, MIN)).await,
+            part(&stack.proxy, "mine", id, 1, b"x", &vec![]).await,
+            part(&stack.proxy, "mine", id, 1, &random(1, MIN), &vec![]).await,
             complete(&stack.proxy, "mine", id, &[(1, tag.clone())]).await,
             stack.proxy.send(Call::new("GET", format!("/{BUCKET}/mine?uploadId={id}"))).await,
-            support::steps::abort(&stack.proxy, "mine", id).await,
+            support::uploads::abort(&stack.proxy, "mine", id).await,
         ];
         for answer in answers {
             assert_eq!((answer.status, answer.code()), (404, "NoSuchUpload".to_owned()), "{id:.50}");
@@ -150,7 +150,7 @@ async fn two_hundred_uploads_at_once() {
         async move {
             let key = format!("many/{number}");
             let small = random(number as u64 + 2, 1000 + number * 37);
-            let id = begun(&stack.proxy, &key).await;
+            let id = create(&stack.proxy, &key, &vec![]).await;
             // One in ten has a part on the backend too.
             let mut bodies = vec![&small[..]];
             if number.is_multiple_of(10) {
@@ -185,7 +185,7 @@ async fn conditions_that_the_storage_ignores_on_a_complete_are_checked_here() {
         assert!(profile.put_if_match && profile.put_if_none_match);
         assert!(!profile.complete_if_match && !profile.complete_if_none_match);
         let before = stack.put("k", b"before").await.header("etag").unwrap().to_owned();
-        let id = begun(&stack.proxy, "k").await;
+        let id = create(&stack.proxy, "k", &vec![]).await;
         let tags = [(1, stored(&stack.proxy, "k", &id, 1, b"after").await)];
         let call = |name: &str, value: &str| {
             Call::new("POST", format!("/{BUCKET}/k?uploadId={id}")).header(name, value).body(list(&tags))
@@ -210,7 +210,7 @@ async fn a_client_that_goes_away_during_complete_finds_its_object() {
     let stack = Stack::start().await;
     let relay = Relay::to(stack.store.address()).await;
     let (shaky, _) = stack.replica_over(relay.address).await;
-    let id = begun(&stack.proxy, "k").await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
     let tags = [(1, stored(&stack.proxy, "k", &id, 1, b"hello").await)];
     let gate = Gate::new();
     relay.once(Method::POST, "uploadId=", Act::Wait(gate.clone()));
@@ -229,17 +229,17 @@ async fn a_client_that_goes_away_during_complete_finds_its_object() {
 #[tokio::test]
 async fn a_part_of_an_upload_that_the_storage_has_lost_is_refused() {
     let stack = Stack::start().await;
-    let id = begun(&stack.proxy, "k").await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
     let tag = stored(&stack.proxy, "k", &id, 1, b"small").await;
     assert_eq!(tag, format!("\"{}\"", md5_hex(b"small")));
     let gone = Call::new("DELETE", format!("/{BUCKET}/k?uploadId={id}"));
     assert_eq!(stack.backend.send(gone).await.status, 204);
-    let late = part(&stack.proxy, "k", &id, 2, &random(1, MIN)).await;
+    let late = part(&stack.proxy, "k", &id, 2, &random(1, MIN), &vec![]).await;
     assert_eq!((late.status, late.code()), (404, "NoSuchUpload".to_owned()));
     let done = complete(&stack.proxy, "k", &id, &[(1, tag.clone())]).await;
     assert_eq!((done.status, done.code()), (404, "NoSuchUpload".to_owned()));
     // An error of the storage is no word of that.
-    let id = begun(&stack.proxy, "k").await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
     let tag = stored(&stack.proxy, "k", &id, 1, b"small").await;
     stack.store.faults().on(Method::GET, "uploadId=", Fault::Status(503, "SlowDown".to_owned()));
     let done = complete(&stack.proxy, "k", &id, &[(1, tag.clone())]).await;

@@ -6,7 +6,6 @@ pub mod commands;
 pub mod multipart;
 pub mod relay;
 pub mod sse;
-pub mod steps;
 pub mod uploads;
 
 use std::collections::BTreeMap;

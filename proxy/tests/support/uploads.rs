@@ -9,6 +9,11 @@ use super::{Answer, BUCKET, Call, Client, Stack, md5_hex};
 /// Where the proxy keeps the state of uploads.
 pub const SYSTEM: &str = "s3cloak-system";
 
+/// S3's smallest part but the last.
+pub const MIN: usize = 5 << 20;
+
+/// Part numbers and ETags, quoted.
+pub type Tags = Vec<(u32, String)>;
 /// Headers of a request.
 pub type Headers = Vec<(&'static str, String)>;
 
@@ -30,8 +35,13 @@ pub fn between(text: &str, element: &str) -> String {
     text[start..start + text[start..].find(&close).unwrap()].replace("&quot;", "\"")
 }
 
+pub async fn initiate(proxy: &Client, key: &str, headers: &Headers) -> Answer {
+    proxy.send(with(Call::new("POST", format!("/{BUCKET}/{key}?uploads")), headers)).await
+}
+
+/// The id of a new upload.
 pub async fn create(proxy: &Client, key: &str, headers: &Headers) -> String {
-    let answer = proxy.send(with(Call::new("POST", format!("/{BUCKET}/{key}?uploads")), headers)).await;
+    let answer = initiate(proxy, key, headers).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     between(&answer.text(), "UploadId")
 }
@@ -67,6 +77,10 @@ pub async fn complete(proxy: &Client, key: &str, id: &str, parts: &[(u32, String
     proxy.send(Call::new("POST", format!("/{BUCKET}/{key}?uploadId={id}")).body(list(parts))).await
 }
 
+pub async fn abort(proxy: &Client, key: &str, id: &str) -> Answer {
+    proxy.send(Call::new("DELETE", format!("/{BUCKET}/{key}?uploadId={id}"))).await
+}
+
 /// What S3 shows of an object of these parts.
 pub fn s3_etag(parts: &[&[u8]]) -> String {
     let md5s: Vec<u8> = parts.iter().flat_map(|part| Md5::digest(part).to_vec()).collect();
@@ -75,6 +89,12 @@ pub fn s3_etag(parts: &[&[u8]]) -> String {
 
 pub fn kept(stack: &Stack) -> Vec<String> {
     stack.store.keys(SYSTEM).into_iter().filter(|key| key.starts_with("mpu/")).collect()
+}
+
+/// Whether the store itself has the upload.
+pub async fn is_under_way(stack: &Stack, key: &str, id: &str) -> bool {
+    let call = Call::new("GET", format!("/{BUCKET}/{key}?uploadId={id}"));
+    stack.backend.send(call).await.status == 200
 }
 
 /// The same headers for the source of a copy.
