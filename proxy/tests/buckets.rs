@@ -114,6 +114,10 @@ async fn subresources_that_the_backend_may_not_have_do_not_reach_it() {
         assert_eq!((answer.status, answer.code().as_str()), (501, "NotImplemented"), "{method} {target}");
         assert!(stack.store.journal().take().is_empty(), "{method} {target}");
     }
+    // This one is the proxy's own, and with nothing to do it asks for nothing.
+    let answer = send(&stack, "PUT", &format!("/{BUCKET}/k?encryption"), "").await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "MalformedXML"));
+    assert!(stack.store.journal().take().is_empty());
     assert_eq!(stack.get("k").await.body, b"data");
 }
 

@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use md5::{Digest as _, Md5};
-use s3cloak::demo::store::{Fault, RawObject, Seen};
+use s3cloak::demo::store::{Fault, RawObject};
 use s3cloak::gateway::{S3App, serve_on};
 use s3cloak::keys::Keyring;
 use s3cloak::services::Services;
 use support::multipart::{ENVELOPE, MIN_PART, Object};
-use support::{Answer, BUCKET, Call, Options, Stack, md5_hex, random, shares_a_run};
+use support::{Answer, BUCKET, Call, Options, Stack, md5_hex, moved, random, shares_a_run};
 
 const SSE: &str = "x-amz-server-side-encryption";
 const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
@@ -89,26 +89,6 @@ fn element(answer: &Answer, name: &str) -> String {
 fn stored(stack: &Stack, place: &str) -> RawObject {
     let (bucket, key) = place.split_once('/').unwrap();
     stack.store.stored(bucket, key).unwrap_or_else(|| panic!("no {place}"))
-}
-
-/// Bytes of objects that these requests moved, both ways.
-fn moved(seen: &[Seen]) -> u64 {
-    let number = |text: Option<&http::HeaderValue>| -> u64 {
-        text.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
-    };
-    let one = |seen: &Seen| match (&seen.method, seen.headers.get("range")) {
-        (&Method::GET, Some(range)) => {
-            let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
-            let (first, last) = range.split_once('-').unwrap();
-            let last: u64 = last.parse().unwrap();
-            if first.is_empty() { last } else { last + 1 - first.parse::<u64>().unwrap() }
-        }
-        (&Method::GET, None) if !seen.target.contains('?') => u64::MAX / 1000,
-        (&Method::PUT | &Method::POST, _) => number(seen.headers.get("content-length")),
-        _ => 0,
-    };
-    // Our own small records are not objects.
-    seen.iter().filter(|seen| !seen.target.starts_with("/s3cloak-system")).map(one).sum()
 }
 
 #[tokio::test]
@@ -541,43 +521,6 @@ async fn an_error_of_the_backend_is_seen_wherever_it_stands() {
     // Late conditions are conditions.
     stack.store.faults().on(Method::PUT, "/copy", late("PreconditionFailed"));
     copied(&stack, "photos/source", "photos/copy", &vec![]).await;
-}
-
-#[tokio::test]
-async fn rights_are_needed_on_both_sides_and_on_the_key() {
-    let stack = Stack::with(Options {
-        allow: Some(
-            "buckets: [photos], prefixes: [mine/], actions: [read, write] }, { buckets: [archive], actions: [write] }, \
-             { buckets: [photos], prefixes: [shown/], actions: [read]",
-        ),
-        ..Options::default()
-    })
-    .await;
-    stack.store.create_bucket(ARCHIVE).unwrap();
-    put(&stack, "photos/mine/a", b"mine", &vec![]).await;
-    put(&stack, "archive/a", b"archived", &vec![]).await;
-    let keys = stack.key_folder();
-    drop(keys);
-    for (from, to, status) in [
-        ("photos/mine/a", "photos/mine/b", 200),
-        ("photos/mine/a", "archive/b", 200),
-        ("archive/a", "photos/mine/b", 403),
-        ("photos/mine/a", "photos/shown/b", 403),
-        ("photos/shown/a", "photos/mine/b", 404),
-        ("photos/other", "photos/mine/b", 403),
-        ("elsewhere/a", "photos/mine/b", 403),
-    ] {
-        let answer = copy(&stack, from, to, &vec![]).await;
-        assert_eq!(answer.status, status, "{from} -> {to}: {}", answer.text());
-    }
-    // A key that is nobody's to name here.
-    let keys = kms_client::local::LocalKeys::open(stack.key_folder()).unwrap();
-    use kms_client::KeyService as _;
-    keys.create(&kms_client::KeyName::new("secret").unwrap()).await.unwrap();
-    let named = h(&[(SSE, "aws:kms"), (KEY_ID, "secret")]);
-    let answer = copy(&stack, "photos/mine/a", "photos/mine/c", &named).await;
-    assert_eq!((answer.status, answer.code()), (403, "AccessDenied".to_owned()), "{}", answer.text());
-    assert!(stack.store.stored(BUCKET, "mine/c").is_none());
 }
 
 /// Ranges of ciphertext, where the backend does not copy as much at once.

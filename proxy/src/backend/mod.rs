@@ -41,6 +41,7 @@ use crate::auth::sign::{PayloadHash, SignedRequest, Signer, anonymous};
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Result};
 use crate::metrics::BackendLatency;
+use crate::s3::headers::{COPY_SOURCE, copy_source};
 use crate::s3::name::BucketName;
 use connect::Connector;
 use failure::Document;
@@ -398,10 +399,21 @@ impl Backend {
 }
 
 /// A conditional write that is sent again after a stale connection could meet its own first effect as a failed condition,
-/// so it goes over a connection that cannot be stale.
+/// so it goes over a connection that cannot be stale. A copy onto itself changes no byte, so it meets the same ETag again.
 fn is_conditional_write(out: &Outgoing) -> bool {
     let writes = out.method != Method::GET && out.method != Method::HEAD;
-    writes && [IF_MATCH, IF_NONE_MATCH].iter().any(|n| out.headers.contains_key(n))
+    writes
+        && [IF_MATCH, IF_NONE_MATCH].iter().any(|n| out.headers.contains_key(n))
+        && !copies_onto_itself(out)
+}
+
+fn copies_onto_itself(out: &Outgoing) -> bool {
+    match (out.headers.get(COPY_SOURCE), &out.bucket, &out.key) {
+        (Some(source), Some(bucket), Some(key)) => {
+            copy_source(bucket, key, None).is_ok_and(|itself| itself == source)
+        }
+        _ => false,
+    }
 }
 
 /// No answer: 503 where nothing was reached, 502 where something broke off.

@@ -10,9 +10,10 @@ use crate::backend::{Backend, Caller};
 use crate::config::{Action, BucketRule};
 use crate::error::{Code, Error, Result};
 use crate::info::{self, Found, Info, Need, Opens, Target};
-use crate::plan::copy::{COPY_SOURCE, CopySource, backend_source, check_source};
+use crate::plan::copy::{CopySource, check_source};
 use crate::plan::customer::CustomerKeyHeaders;
 use crate::s3::S3Request;
+use crate::s3::headers::{COPY_SOURCE, copy_source};
 use crate::services::Services;
 
 const EXPECTED_OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
@@ -119,7 +120,7 @@ impl<'a> Source<'a> {
 /// ignore it beside a tag that matches (RFC 9110 section 13.2.2), and those that do not compare fractions of a second.
 pub fn pins(source: &Target<'_>, info: &Info) -> Result<HeaderMap> {
     let mut out = HeaderMap::new();
-    out.insert(COPY_SOURCE, backend_source(source.bucket, source.key, source.version)?);
+    out.insert(COPY_SOURCE, copy_source(source.bucket, source.key, source.version)?);
     out.insert(COPY_SOURCE_IF_MATCH, info::pin(&info.backend_etag)?);
     Ok(out)
 }

@@ -12,7 +12,8 @@ use crate::error::{Code, Error, Result};
 use crate::info::Info;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::condition::ReadConditions;
-use crate::s3::name::{BucketName, ObjectKey, encode_component, encode_path};
+use crate::s3::headers::COPY_SOURCE;
+use crate::s3::name::{BucketName, ObjectKey};
 
 mod kept;
 #[cfg(test)]
@@ -20,8 +21,6 @@ mod tests;
 
 pub use kept::{backend_headers, changes_itself, changes_nothing, own_headers};
 
-/// `x-amz-copy-source`
-pub const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const COPY_SOURCE_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 const METADATA_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
@@ -77,16 +76,6 @@ impl CopySource {
             version,
         })
     }
-}
-
-/// `x-amz-copy-source` of a request to a backend.
-pub fn backend_source(bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Result<HeaderValue> {
-    let mut text = format!("{bucket}/{}", encode_path(key.as_bytes()));
-    if let Some(version) = version {
-        text.push_str("?versionId=");
-        text.push_str(&encode_component(version.as_bytes()));
-    }
-    HeaderValue::try_from(text).map_err(|_| Error::internal("an encoded name is no header value"))
 }
 
 fn version_id(raw: &[u8], source: &[u8]) -> Result<String> {

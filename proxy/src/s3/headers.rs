@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::name::{BucketName, ObjectKey, encode_component, encode_path};
 use super::query::{Param, Query};
 use crate::error::{Code, Error, Result};
 
@@ -251,6 +252,19 @@ pub fn is_forwarded_response_header(name: &HeaderName) -> bool {
     const PREFIXES: &[&str] = &[META_PREFIX, "x-amz-object-lock-"];
     let name = name.as_str();
     name != ENVELOPE && (EXACT.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p)))
+}
+
+/// `x-amz-copy-source`
+pub const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
+
+/// Its value in a request to a backend: in canonical encoding, as the paths of such requests.
+pub fn copy_source(bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Result<HeaderValue> {
+    let mut text = format!("{bucket}/{}", encode_path(key.as_bytes()));
+    if let Some(version) = version {
+        text.push_str("?versionId=");
+        text.push_str(&encode_component(version.as_bytes()));
+    }
+    HeaderValue::try_from(text).map_err(|_| Error::internal("an encoded name is no header value"))
 }
 
 /// The header that carries the envelope on the backend; never a client's.

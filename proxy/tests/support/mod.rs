@@ -13,10 +13,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 pub use client::{Answer, Call, Client};
+use http::Method;
 use kms_client::KeyService;
 use kms_client::local::LocalKeys;
 use s3cloak::config::{Config, Surroundings, parse};
-use s3cloak::demo::store::{self, Handle, StoreConfig};
+use s3cloak::demo::store::{self, Handle, Seen, StoreConfig};
 use s3cloak::gateway::{S3App, serve_on};
 use s3cloak::keys::Keyring;
 use s3cloak::services::Services;
@@ -218,4 +219,24 @@ pub fn md5_hex(data: &[u8]) -> String {
 pub fn shares_a_run(plain: &[u8], stored: &[u8]) -> bool {
     let runs: std::collections::HashSet<&[u8]> = plain.windows(16).collect();
     stored.windows(16).any(|w| runs.contains(w))
+}
+
+/// Bytes of objects that these requests moved, both ways.
+pub fn moved(seen: &[Seen]) -> u64 {
+    let number = |text: Option<&http::HeaderValue>| -> u64 {
+        text.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+    };
+    let one = |seen: &Seen| match (&seen.method, seen.headers.get("range")) {
+        (&Method::GET, Some(range)) => {
+            let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
+            let (first, last) = range.split_once('-').unwrap();
+            let last: u64 = last.parse().unwrap();
+            if first.is_empty() { last } else { last + 1 - first.parse::<u64>().unwrap() }
+        }
+        (&Method::GET, None) if !seen.target.contains('?') => u64::MAX / 1000,
+        (&Method::PUT | &Method::POST, _) => number(seen.headers.get("content-length")),
+        _ => 0,
+    };
+    // Our own small records are not objects.
+    seen.iter().filter(|seen| !seen.target.starts_with("/s3cloak-system")).map(one).sum()
 }

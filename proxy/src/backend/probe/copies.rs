@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use super::{MAX_DOCUMENT, OLD, Probe, refused};
 use crate::backend::profile::Profile;
 use crate::error::Result;
-use crate::plan::copy::{COPY_SOURCE, backend_source};
+use crate::s3::headers::{COPY_SOURCE, copy_source};
 
 const OTHER: &str = "\"00000000000000000000000000000000\"";
 const SOURCE_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
@@ -62,7 +62,7 @@ impl Probe<'_> {
             HeaderValue::from_str(value).map_err(|e| refused(&format!("an ETag that is no header: {e}")))?;
         let out = self
             .object(Method::PUT, to)?
-            .header(COPY_SOURCE, backend_source(bucket, key, None)?)
+            .header(COPY_SOURCE, copy_source(bucket, key, None)?)
             .header(HeaderName::from_static("x-amz-metadata-directive"), HeaderValue::from_static("REPLACE"))
             .header(condition, value);
         let response = self.send(out, Bytes::new()).await?;

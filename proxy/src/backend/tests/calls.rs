@@ -176,6 +176,19 @@ async fn one_connection_serves_all_but_conditional_writes() {
         backend.call(&Caller::Own, conditional(), Bytes::from_static(b"x")).await.unwrap();
     }
     assert_eq!(server.connections(), 3);
+    // Onto itself a copy may be sent again.
+    let copy = |source: HeaderValue| {
+        put().header(header::IF_MATCH, HeaderValue::from_static("\"e\"")).header(COPY_SOURCE, source)
+    };
+    let (bucket, key) = (put().bucket.unwrap(), put().key.unwrap());
+    let itself = |version| copy_source(&bucket, &key, version).unwrap();
+    backend.call(&Caller::Own, copy(itself(None)), Bytes::new()).await.unwrap();
+    assert_eq!(server.connections(), 3);
+    // An older version of it is another object.
+    for other in [HeaderValue::from_static("another/object"), itself(Some("1"))] {
+        backend.call(&Caller::Own, copy(other), Bytes::new()).await.unwrap();
+    }
+    assert_eq!(server.connections(), 5);
 }
 
 #[tokio::test]

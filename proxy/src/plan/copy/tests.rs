@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::info::Nature;
+use crate::s3::headers::copy_source;
 
 fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -47,7 +48,7 @@ fn sources_in_every_spelling_name_their_object() {
         // A backend is told the same.
         let again = CopySource::of(&headers(&[("x-amz-copy-source", value)])).unwrap();
         assert_eq!(
-            source(backend_source(&again.bucket, &again.key, again.version.as_deref()).unwrap().as_bytes())
+            source(copy_source(&again.bucket, &again.key, again.version.as_deref()).unwrap().as_bytes())
                 .unwrap(),
             found,
             "{shown}"
