@@ -60,37 +60,40 @@ impl Claim {
     }
 
     fn from_header(text: &str, headers: &HeaderMap) -> Result<Self> {
-        let (algorithm, rest) = text.split_once(' ').unwrap_or((text, ""));
+        // The value is not echoed: it may be another scheme's password.
+        let (algorithm, rest) = text.split_once(' ').ok_or_else(|| {
+            Error::client(
+                Code::InvalidArgument,
+                "Authorization header is invalid -- one and only one ' ' (space) required.",
+            )
+            .field("ArgumentName", "Authorization")
+        })?;
         check_algorithm(algorithm)?;
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-        for part in rest.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            let (name, value) = part.split_once('=').ok_or_else(|| malformed("a component has no `=`"))?;
-            let slot = match name {
-                "Credential" => &mut credential,
-                "SignedHeaders" => &mut signed_headers,
-                "Signature" => &mut signature,
-                _ => {
-                    return Err(malformed(
-                        "it has a component other than Credential, SignedHeaders and Signature",
-                    ));
-                }
-            };
-            if slot.replace(value).is_some() {
-                return Err(malformed("a component stands in it twice"));
+        let parts: Vec<&str> = rest.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
+        if parts.len() != 3 {
+            return Err(malformed(
+                "the authorization header requires three components: Credential, SignedHeaders, and Signature",
+            ));
+        }
+        for part in parts {
+            let (name, value) = part.split_once('=').ok_or_else(|| malformed_component(part))?;
+            match name {
+                "Credential" => credential = Some(value),
+                "SignedHeaders" => signed_headers = Some(value),
+                "Signature" => signature = Some(value),
+                // Three parts, and one of them is not one of the three: one of the three is missing.
+                _ => {}
             }
         }
-        let credential = credential.ok_or_else(|| malformed("it needs a Credential component"))?;
-        let signed_headers = signed_headers.ok_or_else(|| malformed("it needs a SignedHeaders component"))?;
-        let signature = signature.ok_or_else(|| malformed("it needs a Signature component"))?;
-        let (access_key, scope) = parse_credential(credential).ok_or_else(|| {
-            malformed(
-                "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"",
-            )
-        })?;
+        let credential = credential.ok_or_else(|| malformed("missing Credential"))?;
+        let signed_headers = signed_headers.ok_or_else(|| malformed("missing SignedHeaders"))?;
+        let signature = signature.ok_or_else(|| malformed("missing Signature"))?;
+        let (access_key, scope) = parse_credential(credential).map_err(|why| malformed(&why))?;
         let time = header_time(headers)?;
         let timestamp = format_timestamp(time);
         if !timestamp.starts_with(&scope.date) {
-            return Err(malformed("the date in its Credential is not that of the x-amz-date header"));
+            return Err(malformed("Invalid credential date. Date is not the same as X-Amz-Date"));
         }
         Ok(Self {
             place: Place::Header,
@@ -132,7 +135,7 @@ impl Claim {
             ALGORITHM => {}
             other => {
                 check_sigv4a(other)?;
-                return Err(query_error(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\".")));
+                return Err(query_error(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\"")));
             }
         }
         let credential = one("X-Amz-Credential")?;
@@ -140,17 +143,17 @@ impl Claim {
         let expires = one("X-Amz-Expires")?;
         let signed_headers = one("X-Amz-SignedHeaders")?;
         let signature = one("X-Amz-Signature")?;
-        let (access_key, scope) = parse_credential(credential).ok_or_else(|| {
-            query_error(
-                "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting \
-                 \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
-            )
-        })?;
+        let (access_key, scope) = parse_credential(credential)
+            .map_err(|why| query_error(format!("Error parsing the X-Amz-Credential parameter; {why}.")))?;
         let time = parse_timestamp(timestamp).ok_or_else(|| {
-            query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\".")
+            query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
         })?;
         if !timestamp.starts_with(&scope.date) {
-            return Err(query_error("The date in X-Amz-Credential is not that of X-Amz-Date."));
+            let day = timestamp.get(..8).unwrap_or(timestamp);
+            return Err(query_error(format!(
+                "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{day}\".",
+                scope.date
+            )));
         }
         Ok(Self {
             place: Place::Query(parse_expires(expires)?),
@@ -180,24 +183,27 @@ fn header_time(headers: &HeaderMap) -> Result<OffsetDateTime> {
     })
 }
 
-/// `AKID/20130524/us-east-1/s3/aws4_request`; the access key may hold slashes.
-fn parse_credential(text: &str) -> Option<(String, Scope)> {
+/// `AKID/20130524/us-east-1/s3/aws4_request`; the access key may hold slashes. What is wrong with it, in AWS's words.
+fn parse_credential(text: &str) -> Result<(String, Scope), String> {
     let mut parts = text.rsplitn(5, '/');
-    let terminator = parts.next()?;
-    let (service, region, date) = (parts.next()?, parts.next()?, parts.next()?);
-    let access_key = parts.next()?;
-    let good = terminator == TERMINATOR
-        && !access_key.is_empty()
-        && !region.is_empty()
-        && !service.is_empty()
-        && date.len() == 8
-        && date.bytes().all(|b| b.is_ascii_digit());
-    good.then(|| {
-        (
-            access_key.to_owned(),
-            Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() },
-        )
-    })
+    let mut next = || {
+        parts.next().filter(|part| !part.is_empty()).ok_or_else(|| {
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\""
+                .to_owned()
+        })
+    };
+    let terminator = next()?;
+    let (service, region, date, access_key) = (next()?, next()?, next()?, next()?);
+    if terminator != TERMINATOR {
+        return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\""));
+    }
+    if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!(
+            "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\""
+        ));
+    }
+    let scope = Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() };
+    Ok((access_key.to_owned(), scope))
 }
 
 fn parse_signed_headers(text: &str) -> Option<String> {
@@ -213,17 +219,17 @@ fn parse_signature(text: &str) -> Option<[u8; 32]> {
 fn parse_expires(text: &str) -> Result<Duration> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(query_error("X-Amz-Expires should be a number."));
+        return Err(query_error("X-Amz-Expires should be a number"));
     }
     if digits.len() != text.len() {
-        return Err(query_error("X-Amz-Expires must be non-negative."));
+        return Err(query_error("X-Amz-Expires must be non-negative"));
     }
     match text.parse::<u64>() {
         Ok(0) => Err(query_error("X-Amz-Expires must be at least one second.")),
         Ok(seconds @ 1..=MAX_EXPIRES) => Ok(Duration::seconds(seconds as i64)),
         _ => Err(query_error(
             "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
-             604800 seconds.",
+             604800 seconds",
         )),
     }
 }
@@ -236,9 +242,9 @@ fn check_algorithm(algorithm: &str) -> Result<()> {
     if algorithm == "AWS" {
         return Err(sigv2());
     }
-    // The value is not echoed: it may be another scheme's password.
     Err(Error::client(Code::InvalidArgument, "Unsupported Authorization Type")
-        .field("ArgumentName", "Authorization"))
+        .field("ArgumentName", "Authorization")
+        .field("ArgumentValue", algorithm.to_owned()))
 }
 
 fn check_sigv4a(algorithm: &str) -> Result<()> {
@@ -264,6 +270,10 @@ pub(super) fn malformed(why: &str) -> Error {
         Code::AuthorizationHeaderMalformed,
         format!("The authorization header is malformed; {why}."),
     )
+}
+
+fn malformed_component(part: &str) -> Error {
+    malformed(&format!("the authorization component \"{part}\" is malformed"))
 }
 
 pub(super) fn query_error(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {

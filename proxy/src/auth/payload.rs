@@ -41,6 +41,7 @@ impl Form {
                      sha256 value.",
                 )
                 .field("ArgumentName", "x-amz-content-sha256")
+                .field("ArgumentValue", value)
             })?),
         })
     }

@@ -150,13 +150,13 @@ fn check_scope(claim: &Claim, request: &S3Request) -> Result<()> {
     };
     if claim.scope.service != "s3" {
         return Err(wrong(format!(
-            "incorrect service \"{}\"; this endpoint belongs to \"s3\"",
+            "incorrect service \"{}\". This endpoint belongs to \"s3\"",
             claim.scope.service
         )));
     }
     match request.region() {
         Some(region) if claim.scope.region != region => {
-            Err(wrong(format!("the region '{}' is wrong; expecting '{region}'", claim.scope.region))
+            Err(wrong(format!("the region \"{}\" is wrong; expecting \"{region}\"", claim.scope.region))
                 .field("Region", region))
         }
         _ => Ok(()),

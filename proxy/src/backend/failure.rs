@@ -30,9 +30,10 @@ pub(super) struct Document {
 }
 
 /// Elements that a client may see as the backend wrote them.
-const HANDED_ON: [&str; 9] = [
+const HANDED_ON: [&str; 10] = [
     "AccessTier",
     "ArgumentName",
+    "ArgumentValue",
     "Condition",
     "Header",
     "Method",

@@ -126,13 +126,16 @@ impl Incoming {
             return Err(wrong_length(self.length, self.seen));
         }
         let trailers = self.decoder.map(ChunkedDecoder::finish).transpose()?;
-        if let Some((sha, expected)) = self.payload
-            && !bool::from(sha.finish().as_ref().ct_eq(&expected))
-        {
-            return Err(Error::client(
-                Code::XAmzContentSha256Mismatch,
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            ));
+        if let Some((sha, expected)) = self.payload {
+            let computed = sha.finish();
+            if !bool::from(computed.as_ref().ct_eq(&expected)) {
+                return Err(Error::client(
+                    Code::XAmzContentSha256Mismatch,
+                    "The provided 'x-amz-content-sha256' header does not match what was computed.",
+                )
+                .field("ClientComputedContentSHA256", hex::encode(expected))
+                .field("S3ComputedContentSHA256", hex::encode(computed)));
+            }
         }
         let facts = self.digests.finish().await?;
         if self.content_md5.is_some() && self.content_md5 != facts.md5 {

@@ -1,12 +1,10 @@
 //! GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption: the proxy's own; the backend never sees a rule in
 //! clear (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketEncryption.html>).
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::Route;
 use crate::auth::Verified;
-use crate::backend::{Names, Outgoing, error_from};
 use crate::body;
 use crate::config::{BucketRule, SseMode};
 use crate::error::{Code, Error, Result};
@@ -64,14 +62,7 @@ async fn existing<'a>(services: &'a Services, request: &'a Verified<S3Request>) 
         return Err(Error::client(Code::AccessDenied, "Access Denied"));
     }
     let route = Route::of(services, request)?;
-    let mut out = Outgoing::bucket(Method::HEAD, route.bucket);
-    if let Some(owner) = request.headers.get("x-amz-expected-bucket-owner") {
-        out.headers.insert("x-amz-expected-bucket-owner", owner.clone());
-    }
-    let response = route.backend.call(&route.caller, out, Bytes::new()).await?;
-    if !response.is_success() {
-        return Err(error_from(response, &Names { bucket: Some(route.bucket), key: None }).await);
-    }
+    route.exists(request).await?;
     Ok(route)
 }
 

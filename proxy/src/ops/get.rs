@@ -33,6 +33,7 @@ pub async fn head_object(services: &Services, request: &Verified<S3Request>) -> 
     let route = Route::of(services, request)?;
     let target = route.object(request)?;
     let customer = sse::for_read(&request.headers)?;
+    read::asked_part(&request.headers, &request.query)?;
     let target = target.at(version(request)?).opening_with(customer.as_ref());
     // A footer does not tell the parts of a multipart object.
     let need = if request.query.has("partNumber") { Need::Tail } else { Need::Footer };
@@ -62,6 +63,7 @@ pub async fn get_object(
     let route = Route::of(services, request)?;
     let target = route.object(request)?;
     let customer = sse::for_read(&request.headers)?;
+    read::asked_part(&request.headers, &request.query)?;
     let target = target.at(version(request)?).opening_with(customer.as_ref());
     // Stored anew without a change, an object is younger than what is known of it.
     let dated = ReadConditions::of(&request.headers).allow_until_a_date();

@@ -19,7 +19,10 @@ pub mod source;
 pub mod write_key;
 
 use crate::auth::Verified;
-use crate::backend::{Backend, Caller};
+use bytes::Bytes;
+use http::Method;
+
+use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::config::BucketRule;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Outcome};
@@ -59,6 +62,20 @@ impl<'a> Route<'a> {
     /// The object that a client's request names, for that client.
     pub fn object<'t>(&'t self, request: &'t S3Request) -> Result<Target<'t>> {
         Ok(self.target(object_key(self, request)?, None).carrying(&request.headers))
+    }
+
+    /// Asks the backend for the bucket; its refusal, such as NoSuchBucket, is the error.
+    pub async fn exists(&self, request: &S3Request) -> Result<()> {
+        const OWNER: &str = "x-amz-expected-bucket-owner";
+        let mut out = Outgoing::bucket(Method::HEAD, self.bucket);
+        if let Some(owner) = request.headers.get(OWNER) {
+            out.headers.insert(OWNER, owner.clone());
+        }
+        let response = self.backend.call(&self.caller, out, Bytes::new()).await?;
+        if response.is_success() {
+            return Ok(());
+        }
+        Err(error_from(response, &Names { bucket: Some(self.bucket), key: None }).await)
     }
 
     /// One object there.
@@ -144,17 +161,13 @@ pub async fn dispatch(
         Operation::GetObjectAttributes => {
             Box::pin(attributes::get_object_attributes(services, request)).await
         }
-        Operation::CreateMultipartUpload => {
-            Box::pin(multipart::create_multipart_upload(services, request)).await
-        }
-        Operation::UploadPart => Box::pin(multipart::upload_part(services, request, exchange)).await,
-        Operation::UploadPartCopy => Box::pin(multipart::upload_part_copy(services, request, exchange)).await,
-        Operation::CompleteMultipartUpload => {
-            Box::pin(multipart::complete_multipart_upload(services, request, exchange)).await
-        }
-        Operation::ListParts => Box::pin(multipart::list_parts(services, request)).await,
-        Operation::AbortMultipartUpload => {
-            Box::pin(multipart::abort_multipart_upload(services, request)).await
+        Operation::CreateMultipartUpload
+        | Operation::UploadPart
+        | Operation::UploadPartCopy
+        | Operation::CompleteMultipartUpload
+        | Operation::ListParts
+        | Operation::AbortMultipartUpload => {
+            Box::pin(multipart::dispatch(services, request, exchange)).await
         }
         Operation::DeleteObject => Box::pin(delete::delete_object(services, request)).await,
         Operation::DeleteObjects => Box::pin(delete::delete_objects(services, request, exchange)).await,

@@ -48,7 +48,10 @@ impl Checksums {
             };
         };
         let algorithm = ChecksumAlgorithm::from_name(name).ok_or_else(|| {
-            refused(format!("Checksum algorithm provided is unsupported: {name}. Use CRC64NVME, CRC32C or another of S3's."))
+            refused(
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, \
+                 CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]",
+            )
         })?;
         let combines =
             algorithm.combine(&vec![0; algorithm.length()], &vec![0; algorithm.length()], 0).is_some();

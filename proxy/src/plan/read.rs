@@ -75,20 +75,14 @@ pub fn plan(headers: &HeaderMap, query: &Query, info: &Info) -> Result<ReadPlan>
             return failed.into_result().map(|_| ReadPlan::NotModified);
         }
     };
-    if let Some(number) = query.get_str("partNumber") {
-        if headers.contains_key(RANGE) {
-            return Err(Error::client(
-                Code::InvalidRequest,
-                "Cannot specify both Range header and partNumber query parameter.",
-            ));
-        }
-        let number = part_number(number)?;
+    if let Some(number) = asked_part(headers, query)? {
         return match info.nature {
             Nature::Plain => Ok(ReadPlan::LegacyPart(number)),
             Nature::Sealed { .. } | Nature::Marker => part(number, info).map(ReadPlan::Bytes),
         };
     }
     let asked = headers.get(RANGE).filter(|_| honour_range).and_then(ByteRange::parse);
+    let asked = asked.filter(|asked| !asked.is_vacuous(info.plain_size));
     let (range, partial) = match asked {
         None => (0..info.plain_size, false),
         Some(asked) => (asked.resolve(info.plain_size)?, true),
@@ -96,9 +90,17 @@ pub fn plan(headers: &HeaderMap, query: &Query, info: &Info) -> Result<ReadPlan>
     Ok(ReadPlan::Bytes(ReadBytes { range, partial, parts_count: None, part: None }))
 }
 
-fn part_number(text: &str) -> Result<u16> {
+/// The part that a read asks for. A number that cannot be one is refused whether there is an object or not.
+pub fn asked_part(headers: &HeaderMap, query: &Query) -> Result<Option<u16>> {
+    let Some(text) = query.get_str("partNumber") else { return Ok(None) };
+    if headers.contains_key(RANGE) {
+        return Err(Error::client(
+            Code::InvalidRequest,
+            "Cannot specify both Range header and partNumber query parameter",
+        ));
+    }
     let digits = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
-    digits.and_then(|t| t.parse().ok()).filter(|n| (1..=10_000).contains(n)).ok_or_else(|| {
+    digits.and_then(|t| t.parse().ok()).filter(|n| (1..=10_000).contains(n)).map(Some).ok_or_else(|| {
         Error::client(Code::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive.")
             .field("ArgumentName", "partNumber")
             .field("ArgumentValue", text.to_owned())

@@ -234,6 +234,7 @@ pub fn is_forwarded_response_header(name: &HeaderName) -> bool {
         "x-amz-abort-rule-id",
         "x-amz-access-point-alias",
         "x-amz-archive-status",
+        "x-amz-bucket-arn",
         "x-amz-bucket-region",
         "x-amz-copy-source-version-id",
         "x-amz-delete-marker",

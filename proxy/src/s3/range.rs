@@ -39,8 +39,7 @@ impl ByteRange {
 
     /// The bytes of an object of `size` plaintext bytes, end exclusive, never empty.
     ///
-    /// InvalidRange (416) with `Content-Range: bytes */SIZE` where it starts at or after the end, which every range
-    /// of an empty object does.
+    /// InvalidRange (416) with `Content-Range: bytes */SIZE` where it starts at or after the end.
     pub fn resolve(self, size: u64) -> Result<Range<u64>> {
         let (start, end) = match self {
             Self::From(first) => (first, size),
@@ -51,6 +50,11 @@ impl ByteRange {
             return Err(self.unsatisfiable(size));
         }
         Ok(start..end)
+    }
+
+    /// Whether S3 ignores it on an object of `size` bytes: the last bytes of nothing are nothing, and no fault.
+    pub fn is_vacuous(self, size: u64) -> bool {
+        size == 0 && matches!(self, Self::Suffix(1..))
     }
 
     fn unsatisfiable(self, size: u64) -> Error {

@@ -4,8 +4,9 @@ use object_format::length::plain_len;
 
 use crate::config::{BucketRule, EtagPolicy, ListingMode, Unencrypted};
 use crate::info::Info;
+use crate::plan::checksum::ShownChecksum;
 use crate::s3::etag::opaque;
-use crate::s3::listing::{Edit, Entry};
+use crate::s3::listing::{Checksum, Edit, Entry};
 
 /// What a line shows.
 #[derive(Debug, Eq, PartialEq)]
@@ -23,7 +24,7 @@ pub(super) fn decide(rule: &BucketRule, entry: &Entry<'_>) -> Shown {
     if !inverts {
         // No sealed object has this size. In a bucket that serves plaintext it is shown as a GET would.
         let as_it_is = may_be_plain && entry.size.is_some();
-        return Shown::Settled(if as_it_is { Edit::default() } else { arithmetic(entry) });
+        return Shown::Settled(if as_it_is { untouched() } else { arithmetic(entry) });
     }
     let is_sealed = !may_be_plain || rule.listing == ListingMode::Arithmetic;
     match rule.etag {
@@ -34,16 +35,22 @@ pub(super) fn decide(rule: &BucketRule, entry: &Entry<'_>) -> Shown {
 
 /// The size that the stored one inverts to, if it does, and an opaque tag.
 pub(super) fn arithmetic(entry: &Entry<'_>) -> Edit {
-    Edit { drop: false, size: entry.size.and_then(plain_len), etag: entry.etag.as_deref().map(opaque) }
+    Edit { size: entry.size.and_then(plain_len), etag: entry.etag.as_deref().map(opaque), ..Edit::default() }
+}
+
+fn untouched() -> Edit {
+    Edit { checksum: Checksum::Keep, ..Edit::default() }
 }
 
 /// What an entry shows whose object was looked at.
 pub(super) fn from_info(entry: &Entry<'_>, info: &Info) -> Edit {
-    if info.encrypted() {
-        Edit { drop: false, size: Some(info.plain_size), etag: Some(info.etag.clone()) }
-    } else {
-        Edit { drop: false, size: entry.size, etag: Some(info.etag.clone()) }
+    let etag = Some(info.etag.clone());
+    if !info.encrypted() {
+        return Edit { size: entry.size, etag, ..untouched() };
     }
+    let checksum = ShownChecksum::of_object(info)
+        .map_or(Checksum::Drop, |shown| Checksum::Show(shown.algorithm.name(), shown.kind));
+    Edit { size: Some(info.plain_size), etag, checksum, ..Edit::default() }
 }
 
 #[cfg(test)]
@@ -77,7 +84,7 @@ mod tests {
     const PASS: Unencrypted = Unencrypted::Pass { before: None };
 
     fn opaque_edit(size: Option<u64>) -> Edit {
-        Edit { drop: false, size, etag: Some(format!("{TAG}-1")) }
+        Edit { size, etag: Some(format!("{TAG}-1")), ..Edit::default() }
     }
 
     #[test]
@@ -111,7 +118,7 @@ mod tests {
             let reject = of(EtagPolicy::Md5, Unencrypted::Reject, ListingMode::Lookup);
             assert_eq!(sized(&reject, odd).0, Shown::Settled(opaque_edit(None)), "{odd}");
             let legacy = of(EtagPolicy::Md5, PASS, ListingMode::Lookup);
-            assert_eq!(sized(&legacy, odd).0, Shown::Settled(Edit::default()), "{odd}");
+            assert_eq!(sized(&legacy, odd).0, Shown::Settled(untouched()), "{odd}");
         }
     }
 

@@ -9,7 +9,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use rewrite::Edit;
+pub use rewrite::{Checksum, Edit};
 
 /// A backend's listing: the document, and where in it the things stand that we may change.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ struct Spans {
     element: Range<usize>,
     size: Option<Slot>,
     etag: Option<Slot>,
-    /// Elements that speak of checksums of the ciphertext.
+    /// Elements that speak of a checksum: of the ciphertext, where the object is sealed.
     checksums: Vec<Range<usize>>,
 }
 

@@ -7,7 +7,19 @@ use super::{EntryKind, Listing, Slot};
 use crate::s3::name::encode_path;
 use crate::s3::xml::escape;
 
-/// What becomes of one entry. Elements that speak of checksums go in any case.
+/// What becomes of what an entry says of its object's checksum.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Checksum {
+    /// It is that of the ciphertext: it goes.
+    #[default]
+    Drop,
+    /// It is the backend's own of plaintext.
+    Keep,
+    /// This comes in its place: an algorithm, and whether it is `FULL_OBJECT` or `COMPOSITE`.
+    Show(&'static str, &'static str),
+}
+
+/// What becomes of one entry.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Edit {
     /// Leave the entry out.
@@ -16,6 +28,8 @@ pub struct Edit {
     pub size: Option<u64>,
     /// Tag to show, unquoted.
     pub etag: Option<String>,
+    /// Which checksum to show.
+    pub checksum: Checksum,
 }
 
 impl Edit {
@@ -29,7 +43,7 @@ impl Listing<'_> {
     /// The document with one edit applied to each entry (entries without one stay), `KeyCount` lowered by those left
     /// out. With `marker`, `<Marker>` says that instead of what the backend was asked.
     pub fn rewrite(&self, edits: &[Edit], marker: Option<&[u8]>) -> Vec<u8> {
-        let mut patches = Patches(Vec::with_capacity(2 * edits.len() + 2));
+        let mut patches = Patches(Vec::with_capacity(3 * edits.len() + 2));
         let mut dropped = 0;
         for (entry, edit) in self.entries.iter().zip(edits) {
             if edit.drop {
@@ -38,8 +52,10 @@ impl Listing<'_> {
                 patches.replace(entry.spans.element.clone(), Patch::Nothing);
                 continue;
             }
-            for span in &entry.spans.checksums {
-                patches.replace(span.clone(), Patch::Nothing);
+            if edit.checksum != Checksum::Keep {
+                for span in &entry.spans.checksums {
+                    patches.replace(span.clone(), Patch::Nothing);
+                }
             }
             if let (Some(size), Some(slot)) = (edit.size, &entry.spans.size) {
                 patches.fill(slot, Patch::Number(size));
@@ -47,6 +63,11 @@ impl Listing<'_> {
             if let (Some(etag), Some(slot)) = (&edit.etag, &entry.spans.etag) {
                 let quote = quote_of(&self.document[slot.text.clone()]);
                 patches.fill(slot, Patch::Tag { quote, etag });
+            }
+            // S3 writes it behind the tag.
+            if let (Checksum::Show(algorithm, kind), Some(slot)) = (edit.checksum, &entry.spans.etag) {
+                let behind = slot.element.end;
+                patches.replace(behind..behind, Patch::Checksum { algorithm, kind });
             }
         }
         if let Some((count, slot)) = self.key_count.as_ref().filter(|_| dropped > 0) {
@@ -78,6 +99,7 @@ enum Patch<'e> {
     Nothing,
     Number(u64),
     Tag { quote: &'static str, etag: &'e str },
+    Checksum { algorithm: &'static str, kind: &'static str },
     Text(String),
 }
 
@@ -92,6 +114,13 @@ impl Patch<'_> {
                 escape(etag, out);
                 out.push_str(quote);
             }
+            Self::Checksum { algorithm, kind } => out.extend([
+                "<ChecksumAlgorithm>",
+                algorithm,
+                "</ChecksumAlgorithm><ChecksumType>",
+                kind,
+                "</ChecksumType>",
+            ]),
             Self::Text(text) => out.push_str(text),
         }
     }
@@ -114,7 +143,8 @@ impl<'e> Patches<'e> {
     }
 
     fn apply(mut self, document: &[u8]) -> Vec<u8> {
-        self.0.sort_by_key(|(span, ..)| span.start);
+        // Stable: what is put in front of a place that is replaced stays in front of it.
+        self.0.sort_by_key(|(span, ..)| (span.start, span.end));
         let mut out = Vec::with_capacity(document.len() + document.len() / 16 + 64);
         let mut text = String::new();
         let mut at = 0;

@@ -16,7 +16,7 @@ const V2: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult 
 <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes></ListBucketResult>\n";
 
 fn edit(size: u64, etag: &str) -> Edit {
-    Edit { drop: false, size: Some(size), etag: Some(etag.to_owned()) }
+    Edit { size: Some(size), etag: Some(etag.to_owned()), ..Edit::default() }
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -51,6 +51,24 @@ fn only_what_is_ours_changes() {
         .replace("<Size>0<", "<Size>2<")
         .replace("\"bb\"", "\"n&amp;w\"");
     assert_eq!(out, expected);
+}
+
+#[test]
+fn checksums_are_dropped_kept_or_shown() {
+    let listing = Listing::parse(V2.as_bytes()).unwrap();
+    let as_it_is = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>";
+    let with = |checksum| {
+        let edits = [
+            Edit { checksum, ..Edit::default() },
+            Edit { checksum, etag: Some("e".to_owned()), ..Edit::default() },
+        ];
+        text(listing.rewrite(&edits, None))
+    };
+    assert_eq!(with(Checksum::Drop), V2.replace(as_it_is, "").replace("\"bb\"", "\"e\""));
+    assert_eq!(with(Checksum::Keep), V2.replace("\"bb\"", "\"e\""));
+    let shown = "<ChecksumAlgorithm>SHA256</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType>";
+    let expected = V2.replace(as_it_is, shown).replace("\"bb\"</ETag>", &format!("\"e\"</ETag>{shown}"));
+    assert_eq!(with(Checksum::Show("SHA256", "COMPOSITE")), expected);
 }
 
 #[test]
@@ -165,7 +183,7 @@ fn render(rows: &[Row], shown: Option<&[Edit]>, space: &str) -> String {
 fn rows() -> impl Strategy<Value = Vec<(Row, Edit)>> {
     let row = ("[ -~\u{e9}\r\n]{1,12}", any::<u64>(), "[0-9a-f]{32}(-[1-9])?", any::<bool>(), any::<bool>());
     let edit = (any::<bool>(), proptest::option::of(any::<u64>()), proptest::option::of("[0-9a-f]{32}"))
-        .prop_map(|(drop, size, etag)| Edit { drop, size, etag });
+        .prop_map(|(drop, size, etag)| Edit { drop, size, etag, ..Edit::default() });
     proptest::collection::vec((row, edit), 0..8)
 }
 
