@@ -166,9 +166,7 @@ pub async fn dispatch(
         | Operation::UploadPartCopy
         | Operation::CompleteMultipartUpload
         | Operation::ListParts
-        | Operation::AbortMultipartUpload => {
-            Box::pin(multipart::dispatch(services, request, exchange)).await
-        }
+        | Operation::AbortMultipartUpload => Box::pin(multipart::dispatch(services, request, exchange)).await,
         Operation::DeleteObject => Box::pin(delete::delete_object(services, request)).await,
         Operation::DeleteObjects => Box::pin(delete::delete_objects(services, request, exchange)).await,
         Operation::ListObjects

@@ -17,7 +17,10 @@ use crate::services::Services;
 const INITIATED: &str = "x-amz-if-match-initiated-time";
 
 /// Answers AbortMultipartUpload.
-pub async fn abort_multipart_upload(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
+pub(super) async fn abort_multipart_upload(
+    services: &Services,
+    request: &Verified<S3Request>,
+) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let target = route.object(request)?;
     let at = upload(&target, request)?;

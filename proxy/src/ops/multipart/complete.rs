@@ -71,7 +71,7 @@ impl From<Error> for Tried {
 }
 
 /// Answers CompleteMultipartUpload.
-pub async fn complete_multipart_upload(
+pub(super) async fn complete_multipart_upload(
     services: &Services,
     request: &Verified<S3Request>,
     exchange: &mut dyn Exchange,

@@ -19,7 +19,10 @@ use crate::services::Services;
 use crate::uploads::{NewState, UploadRef};
 
 /// Answers CreateMultipartUpload.
-pub async fn create_multipart_upload(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
+pub(super) async fn create_multipart_upload(
+    services: &Services,
+    request: &Verified<S3Request>,
+) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let target = route.object(request)?;
     let checksums = Checksums::of_create(&request.headers)?;

@@ -23,7 +23,7 @@ use crate::services::Services;
 const MOST: u16 = 1000;
 
 /// Answers ListParts.
-pub async fn list_parts(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
+pub(super) async fn list_parts(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let target = route.object(request)?;
     let marker = number(&request.query, "part-number-marker")?.unwrap_or(0);

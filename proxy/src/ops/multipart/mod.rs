@@ -29,7 +29,8 @@ use crate::info::Target;
 use crate::ops::Route;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::sse;
-use crate::s3::{Operation, S3Request};
+use crate::s3::S3Request;
+use crate::s3::operation::Operation;
 use crate::services::Services;
 use crate::uploads::{UploadRef, no_such_upload};
 

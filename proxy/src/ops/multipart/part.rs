@@ -26,7 +26,7 @@ use crate::services::Services;
 use crate::uploads::{UploadRef, UploadState};
 
 /// Answers UploadPart.
-pub async fn upload_part(
+pub(super) async fn upload_part(
     services: &Services,
     request: &Verified<S3Request>,
     exchange: &mut dyn Exchange,

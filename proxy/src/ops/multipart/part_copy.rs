@@ -25,7 +25,7 @@ use crate::services::Services;
 const MAX_BODY: usize = 64 * 1024;
 
 /// Answers UploadPartCopy.
-pub async fn upload_part_copy(
+pub(super) async fn upload_part_copy(
     services: &Services,
     request: &Verified<S3Request>,
     exchange: &mut dyn Exchange,
