@@ -134,7 +134,7 @@ def test_storage_learns_no_checksum_of_the_plaintext(s3, raw, bucket, prefix):
     assert not values & {str(value).strip('"') for value in seen.values()}
 
 
-def test_listing_does_not_speak_of_the_backends_checksums(s3, bucket, prefix):
-    s3.put_object(Bucket=bucket, Key=f"{prefix}object", Body=b"x", ChecksumAlgorithm="CRC32")
+def test_listing_shows_the_clients_checksum_and_not_the_backends(s3, bucket, prefix):
+    s3.put_object(Bucket=bucket, Key=f"{prefix}object", Body=b"x", ChecksumAlgorithm="SHA1")
     entry = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"][0]
-    assert "ChecksumAlgorithm" not in entry and "ChecksumType" not in entry
+    assert entry["ChecksumAlgorithm"] == ["SHA1"] and entry["ChecksumType"] == "FULL_OBJECT"

@@ -92,10 +92,13 @@ def test_streamed_object(s3, bucket, streamed):
 
 def test_empty_object(s3, bucket, prefix):
     s3.put_object(Bucket=bucket, Key=f"{prefix}empty", Body=b"")
-    for spec in ("bytes=0-0", "bytes=0-", "bytes=-1"):
+    for spec in ("bytes=0-0", "bytes=0-", "bytes=-0"):
         with pytest.raises(ClientError) as error:
             s3.get_object(Bucket=bucket, Key=f"{prefix}empty", Range=spec)
         assert error.value.response["Error"]["Code"] == "InvalidRange"
+    # The last bytes of nothing are nothing, and the whole of it.
+    last = s3.get_object(Bucket=bucket, Key=f"{prefix}empty", Range="bytes=-1")
+    assert last["ResponseMetadata"]["HTTPStatusCode"] == 200 and last["Body"].read() == b""
 
 
 def test_if_range(stack, s3, bucket, small):
