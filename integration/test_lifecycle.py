@@ -2,6 +2,8 @@
 running, and leaves nothing on the disk of its host. Each test has a proxy of its own, in front of one storage server.
 """
 
+import http.client
+import json
 import os
 import shutil
 import signal
@@ -79,6 +81,14 @@ def rest_of(connection: socket.socket):
     return read_answer(Prefixed())
 
 
+def admin(proxy: Cloak, path: str) -> tuple[int, bytes]:
+    """Status and body of an admin endpoint."""
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.admin, timeout=CEILING)
+    connection.request("GET", f"/{path}")
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
 def has_ended(proxy: Cloak) -> bool:
     return wait_for(lambda: proxy.child.exit_code() is not None, CEILING)
 
@@ -100,9 +110,14 @@ class TestDrain:
         assert wait_for(lambda: not listens(proxy.http), CEILING), "nothing new is taken"
         assert kept.recv(1) == b"", "an idle connection holds up nothing"
         assert proxy.child.exit_code() is None
+        status, told = admin(proxy, "ready")
+        assert status == 503 and [reason["part"] for reason in json.loads(told)["reasons"]] == ["process"]
+        assert admin(proxy, "live") == (200, b"alive\n"), "who is restarted now cuts transfers off"
+        metrics = admin(proxy, "metrics")[1].decode()
+        assert "\ns3cloak_ready 0\n" in metrics and "\ns3cloak_requests_in_flight 2\n" in metrics
         writer.sendall(other[LONG // 2 :])
         assert read_answer(writer).status == 200
-        assert proxy.child.exit_code() is None, "one transfer is left"
+        assert proxy.child.exit_code() is None and admin(proxy, "ready")[0] == 503, "one transfer is left"
         answer = rest_of(reader)
         assert answer.whole and answer.body == data
         assert has_ended(proxy) and proxy.child.exit_code() == 0

@@ -13,9 +13,17 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Answers a request of the admin listener.
-pub fn respond(services: &Services, method: &Method, path: &str) -> Response<Vec<u8>> {
-    route(method, path, || missing(services), || services.metrics.render(&readings(services)))
+/// Answers a request of the admin listener; `stopping` where the process only ends what it has begun.
+pub fn respond(services: &Services, stopping: bool, method: &Method, path: &str) -> Response<Vec<u8>> {
+    let missing = || {
+        let mut missing = missing(services);
+        if stopping {
+            let reason = "it was told to stop, takes no new connections and ends the requests that it has";
+            missing.push(Missing { part: "process".to_owned(), reason: reason.to_owned() });
+        }
+        missing
+    };
+    route(method, path, missing, || services.metrics.render(&readings(services, missing().is_empty())))
 }
 
 /// Something without which requests fail.
@@ -93,7 +101,7 @@ fn missing(services: &Services) -> Vec<Missing> {
     backends.chain(keys).collect()
 }
 
-fn readings(services: &Services) -> [Reading; 7] {
+fn readings(services: &Services, ready: bool) -> [Reading; 7] {
     let keys = services.keyring.stats();
     let counter = |name, help, value| Reading { name, kind: Kind::Counter, help, value };
     [
@@ -120,7 +128,7 @@ fn readings(services: &Services) -> [Reading; 7] {
             name: "s3cloak_ready",
             kind: Kind::Gauge,
             help: "1 where /ready says so.",
-            value: u64::from(missing(services).is_empty()),
+            value: u64::from(ready),
         },
     ]
 }

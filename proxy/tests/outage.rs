@@ -67,7 +67,7 @@ fn assert_comes_again(what: &str, answer: &Answer) {
 }
 
 fn is_ready(services: &Services) -> bool {
-    admin::respond(services, &Method::GET, "/ready").status() == 200
+    admin::respond(services, false, &Method::GET, "/ready").status() == 200
 }
 
 /// Waits until the proxy has found out that the key service is away.

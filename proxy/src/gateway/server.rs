@@ -14,6 +14,7 @@ use pingora::server::{ExecutionPhase, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 
+use super::accept_all;
 use super::app::S3App;
 use super::tls::ReloadingCertificate;
 use crate::admin;
@@ -59,11 +60,8 @@ pub fn run(services: Arc<Services>) -> Result<(), String> {
         certificates.extend(certificate);
     }
     if let Some(address) = config.admin {
-        drop(std::net::TcpListener::bind(address).map_err(|e| format!("admin {address}: {e}"))?);
-        let mut service =
-            Service::new("admin".to_owned(), HttpServer::new_app(AdminApp { services: services.clone() }));
-        service.add_tcp(&address.to_string());
-        server.add_service(service);
+        let admin = Admin::bind(address, services.clone()).map_err(|e| format!("admin {address}: {e}"))?;
+        server.add_service(background_service("admin", admin));
     }
     server.add_service(background_service(
         "housekeeping",
@@ -134,15 +132,47 @@ struct NoCallbacks;
 #[async_trait]
 impl TlsAccept for NoCallbacks {}
 
+/// The admin endpoints on a listener of their own. Pingora closes its listeners when a shutdown begins; this one stays until
+/// the process ends, so that a balancer is told that it is over, and operators see what is left.
+struct Admin {
+    services: Arc<Services>,
+    listener: parking_lot::Mutex<Option<std::net::TcpListener>>,
+}
+
+impl Admin {
+    fn bind(address: SocketAddr, services: Arc<Services>) -> std::io::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { services, listener: parking_lot::Mutex::new(Some(listener)) })
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Admin {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        // Only here there is a runtime.
+        let listener = self.listener.lock().take().map(tokio::net::TcpListener::from_std);
+        let listener = match listener {
+            Some(Ok(listener)) => listener,
+            Some(Err(error)) => return tracing::error!(%error, "no admin endpoints"),
+            None => return,
+        };
+        let app = AdminApp { services: self.services.clone(), shutdown: shutdown.clone() };
+        accept_all(listener, Arc::new(HttpServer::new_app(app)), shutdown).await;
+    }
+}
+
 struct AdminApp {
     services: Arc<Services>,
+    shutdown: ShutdownWatch,
 }
 
 #[async_trait]
 impl ServeHttp for AdminApp {
     async fn response(&self, session: &mut ServerSession) -> http::Response<Vec<u8>> {
         let head = session.req_header();
-        admin::respond(&self.services, &head.method, head.uri.path())
+        let stopping = *self.shutdown.borrow();
+        admin::respond(&self.services, stopping, &head.method, head.uri.path())
     }
 }
 
