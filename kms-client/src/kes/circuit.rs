@@ -1,5 +1,6 @@
-//! Whether an endpoint is worth a try: a pure state machine over instants. After three failures in a row it opens,
-//! for longer each time; then one caller at a time may try. No clock and no I/O here.
+//! Whether an endpoint is worth a try: a pure state machine over instants. After a failure it rests: others are asked before
+//! it. After three in a row it is not asked at all, for longer each time; then one caller at a time may try. No clock and no
+//! I/O here.
 
 use std::time::Duration;
 
@@ -7,28 +8,33 @@ use tokio::time::Instant;
 
 /// Failures in a row that open it.
 const THRESHOLD: u32 = 3;
-/// First and longest time that it stays open. Short, so that a service that comes back is found soon.
+/// First and longest time that it rests. Short, so that a service that comes back is found soon.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     failures: u32,
-    open_until: Option<Instant>,
+    rests_until: Option<Instant>,
     probing: bool,
 }
 
 impl Circuit {
     /// May a call go out now? One admitted after the open time is the probe; report its end.
     pub(super) fn admit(&mut self, now: Instant) -> bool {
-        match self.open_until {
-            None => true,
-            Some(until) if now < until || self.probing => false,
-            Some(_) => {
-                self.probing = true;
-                true
-            }
+        if self.failures < THRESHOLD {
+            return true;
         }
+        if self.rests(now) {
+            return false;
+        }
+        self.probing = true;
+        true
+    }
+
+    /// Are others to be asked before it?
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.probing || self.rests_until.is_some_and(|until| now < until)
     }
 
     /// The endpoint answered.
@@ -40,9 +46,8 @@ impl Circuit {
     pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.probing = false;
-        if let Some(times) = self.failures.checked_sub(THRESHOLD) {
-            self.open_until = Some(now + FIRST.saturating_mul(1 << times.min(8)).min(LONGEST));
-        }
+        let times = self.failures.saturating_sub(THRESHOLD);
+        self.rests_until = Some(now + FIRST.saturating_mul(1 << times.min(8)).min(LONGEST));
     }
 
     /// The caller went away before it knew.
@@ -62,6 +67,10 @@ mod tests {
         for _ in 0..2 {
             circuit.failed(start);
             assert!(circuit.admit(start), "one or two failures do not open it");
+            assert!(
+                circuit.rests(start) && !circuit.rests(start + FIRST),
+                "and others are asked first for a moment"
+            );
         }
         circuit.failed(start);
         assert!(!circuit.admit(start));

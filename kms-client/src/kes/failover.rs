@@ -20,8 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Failover {
     endpoints: Vec<Endpoint>,
     transport: Transport,
-    /// The endpoint that answered last is asked first.
-    preferred: AtomicUsize,
+    /// Calls so far: each begins at the next endpoint, so that they share the load.
+    turn: AtomicUsize,
 }
 
 struct Endpoint {
@@ -62,7 +62,7 @@ impl Drop for Ticket<'_> {
 impl Failover {
     pub(super) fn new(bases: Vec<String>, transport: Transport) -> Self {
         let endpoints = bases.into_iter().map(|base| Endpoint { base, circuit: Mutex::default() }).collect();
-        Self { endpoints, transport, preferred: AtomicUsize::new(0) }
+        Self { endpoints, transport, turn: AtomicUsize::new(0) }
     }
 
     pub(super) fn bases(&self) -> impl Iterator<Item = &str> {
@@ -93,6 +93,17 @@ impl Failover {
         })
     }
 
+    /// The endpoints from the next one on; those that failed a moment ago come last.
+    fn order(&self) -> Vec<usize> {
+        let (first, count, now) =
+            (self.turn.fetch_add(1, Ordering::Relaxed), self.endpoints.len(), Instant::now());
+        let all = (0..count).map(|step| (first % count + step) % count);
+        let (mut order, late): (Vec<_>, Vec<_>) =
+            all.partition(|index| !self.endpoints[*index].circuit.lock().rests(now));
+        order.extend(late);
+        order
+    }
+
     /// The answer of the first endpoint that has one, within `timeout`.
     pub(super) async fn call(
         &self,
@@ -101,6 +112,7 @@ impl Failover {
     ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let deadline = Instant::now() + timeout;
         let mut last = None;
+        let count = self.endpoints.len();
         for round in 0..ROUNDS {
             if round > 0 {
                 sleep(pause(round)).await;
@@ -109,10 +121,7 @@ impl Failover {
                 }
             }
             let mut again = false;
-            let first = self.preferred.load(Ordering::Relaxed);
-            let count = self.endpoints.len();
-            for step in 0..count {
-                let index = (first + step) % count;
+            for (step, index) in self.order().into_iter().enumerate() {
                 let endpoint = &self.endpoints[index];
                 let Some(ticket) = endpoint.admit() else { continue };
                 // One that hangs may take its share of what is left, and no more.
@@ -121,12 +130,10 @@ impl Failover {
                 match self.attempt(&endpoint.base, call, until).await {
                     Ok(body) => {
                         ticket.tell(true);
-                        self.preferred.store(index, Ordering::Relaxed);
                         return Ok(body);
                     }
                     Err(Failure::Final(error)) => {
                         ticket.tell(true);
-                        self.preferred.store(index, Ordering::Relaxed);
                         return Err(error);
                     }
                     Err(Failure::Next(error)) => {
