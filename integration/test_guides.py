@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.process import clean_env
+from harness.process import clean_env, tool
 from harness.proxy import BINARY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,8 +79,58 @@ def test_the_manifests_fit_together():
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["spec"]["volumes"]}
 
 
+def faults_of_manifest(text: str, folder: Path) -> str:
+    """What Kubernetes' own schemas say of it, fields that they do not know included."""
+    file = folder / "manifest.yaml"
+    file.write_text(text)
+    done = subprocess.run(
+        [tool("kubernetes-validate"), "--strict", "--quiet", file], env=clean_env(), capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode == 0) == (done.stdout + done.stderr == ""), done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.stem)
+def test_the_manifests_hold_to_kubernetes_schemas(manifest, tmp_path):
+    text = manifest.read_text()
+    assert faults_of_manifest(text, tmp_path) == ""
+    for old, new in [("readOnlyRootFilesystem", "readOnlyRoot"), ("replicas: 2", "replicas: two"), ("minAvailable", "minimum")]:
+        assert text.count(old) == 1
+        assert faults_of_manifest(text.replace(old, new), tmp_path) != "", new
+
+
+UNIT = ROOT / "packaging" / "s3cloak.service"
+
+
+def faults_of_unit(text: str, folder: Path) -> str:
+    """What systemd says of it, with the tests' program in the place where it is installed."""
+    file = folder / "s3cloak.service"
+    file.write_text(text.replace("/usr/local/bin/s3cloak", str(BINARY)))
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", file]
+    done = subprocess.run(command, env=clean_env(), capture_output=True, text=True, timeout=60)
+    return done.stderr
+
+
+def test_systemd_takes_the_unit(tmp_path):
+    text = UNIT.read_text()
+    assert faults_of_unit(text, tmp_path) == ""
+    for old, new in [("ProtectSystem=strict", "ProtectSystem=strictly"), ("NoNewPrivileges", "NoPrivileges"), ("serve ", "\nserve ")]:
+        assert old in text
+        assert faults_of_unit(text.replace(old, new), tmp_path) != "", new
+
+
+def test_the_unit_is_hardened(tmp_path):
+    """By systemd's own measure, where 10 is open; above 2 it says so."""
+    file = tmp_path / "s3cloak.service"
+    file.write_text(UNIT.read_text())
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", file], env=clean_env(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_unit_names_commands_that_exist():
-    unit = (ROOT / "packaging" / "s3cloak.service").read_text()
+    unit = UNIT.read_text()
     commands = re.findall(r"^ExecStart(?:Pre)?=\S+ (\S+)", unit, re.M)
     assert commands == ["check-config", "serve"]
     for command in commands:

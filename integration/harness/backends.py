@@ -7,6 +7,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
+from .pki import Pki
 from .process import Child, clean_env, free_port, listens, tool
 
 ACCESS = "BACKENDKEY0001"
@@ -45,24 +46,27 @@ class Backend:
     folder: Path
     access: str = ACCESS
     secret: str = SECRET
+    # Of its certificate, where it speaks TLS.
+    ca: Path | None = None
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.port}"
 
     def client(self, **options):
         """boto3 straight to the storage, past the proxy."""
-        return client(self.endpoint, self.access, self.secret, **options)
+        return client(self.endpoint, self.access, self.secret, verify=self.ca and str(self.ca), **options)
 
     def stop(self) -> None:
         self.child.stop()
 
 
-def _answers(port: int, access: str, secret: str) -> bool:
+def _answers(port: int, access: str, secret: str, ca: Path | None = None) -> bool:
     if not listens(port):
         return False
+    scheme = "https" if ca else "http"
     try:
-        client(f"http://127.0.0.1:{port}", access, secret).list_buckets()
+        client(f"{scheme}://127.0.0.1:{port}", access, secret, verify=ca and str(ca)).list_buckets()
         return True
     except Exception:  # not up yet, whatever it says
         return False
@@ -98,22 +102,24 @@ def seaweedfs(folder: Path) -> Backend:
     return Backend("seaweedfs", child, s3, data)
 
 
-def versitygw(folder: Path) -> Backend:
-    """versitygw over a plain folder, whose files are the stored bytes."""
+def versitygw(folder: Path, pki: Pki | None = None, access: str = ACCESS, secret: str = SECRET) -> Backend:
+    """versitygw over a plain folder, whose files are the stored bytes; with `pki` it speaks TLS."""
     port = free_port()
     data, versions = folder / "data", folder / "versions"
     data.mkdir(parents=True)
     versions.mkdir()
+    tls = ["--cert", str(pki.certificate), "--key", str(pki.key)] if pki else []
     child = Child(
         "versitygw",
         [
-            tool("versitygw"), "--port", f"127.0.0.1:{port}", "--access", ACCESS, "--secret", SECRET, "--region", REGION,
-            "--keep-alive", "posix", "--versioning-dir", str(versions), str(data),
+            tool("versitygw"), "--port", f"127.0.0.1:{port}", "--access", access, "--secret", secret, "--region", REGION,
+            *tls, "--keep-alive", "posix", "--versioning-dir", str(versions), str(data),
         ],
         folder,
     )
-    child.wait_until(lambda: _answers(port, ACCESS, SECRET))
-    return Backend("versitygw", child, port, data)
+    ca = pki and pki.ca
+    child.wait_until(lambda: _answers(port, access, secret, ca))
+    return Backend("versitygw", child, port, data, access, secret, ca)
 
 
 STARTERS = {"seaweedfs": seaweedfs, "versitygw": versitygw}

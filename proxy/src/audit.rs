@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -120,12 +121,22 @@ impl Entry<'_> {
 pub struct Audit(Mutex<File>);
 
 impl Audit {
-    /// Appends to the file at `path`, which is made if absent, readable by its owner and group.
+    /// Appends to the file at `path`, which is made if absent, readable by its owner and group; or to `/dev/stdout` and
+    /// `/dev/stderr` as this process was given them: those of a container may be somebody else's, and those of a unit are
+    /// sockets, and neither can be opened by name.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
     pub fn open(path: &Path) -> std::io::Result<Self> {
+        let given = match path.to_str() {
+            Some("/dev/stdout") => Some(std::io::stdout().as_fd().try_clone_to_owned()?),
+            Some("/dev/stderr") => Some(std::io::stderr().as_fd().try_clone_to_owned()?),
+            _ => None,
+        };
+        if let Some(given) = given {
+            return Ok(Self(Mutex::new(given.into())));
+        }
         let mut options = OpenOptions::new();
         options.create(true).append(true);
         #[cfg(unix)]

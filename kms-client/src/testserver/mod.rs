@@ -4,6 +4,7 @@
 //! Left out, since no client of ours asks for it: policy and identity listings, log streams, key-store caches.
 
 mod cipher;
+mod config;
 mod faults;
 mod peer;
 mod policy;
@@ -25,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 pub use cipher::Cipher;
+pub use config::Config;
 pub use faults::{Fault, Faults};
 pub use policy::Policy;
 
@@ -59,6 +61,13 @@ pub struct TestKes {
     task: Option<JoinHandle<()>>,
 }
 
+/// Who may do everything, and what it takes to be that.
+struct Admin {
+    identity: String,
+    ca: String,
+    api_key: Zeroizing<String>,
+}
+
 struct Inner {
     admin: String,
     policies: Mutex<BTreeMap<String, Policy>>,
@@ -85,10 +94,41 @@ impl TestKes {
             Some(folder) => (Store::folder(folder.join("keys"))?, kept_certificates(folder)?),
             None => (Store::memory(), peer::make_certificates().map_err(io::Error::other)?),
         };
-        let tls = peer::server_config(&pems, http2).map_err(io::Error::other)?;
+        let admin = Admin { identity: api_key.identity(), ca: pems.ca.clone(), api_key: api_key.to_text() };
+        Self::serve(listen, http2, store, &pems, admin, BTreeMap::new()).await
+    }
+
+    /// As a configuration file of KES says, but on `listen` where that is given. Nobody here has its API key or knows its CA:
+    /// [`TestKes::api_key`] and [`TestKes::ca_pem`] are empty.
+    pub async fn start_configured(
+        config: &Config,
+        listen: Option<SocketAddr>,
+        http2: bool,
+    ) -> io::Result<Self> {
+        let read = std::fs::read_to_string;
+        let pems = peer::Pems {
+            ca: String::new(),
+            certificate: read(&config.tls.cert)?,
+            key: read(&config.tls.key)?,
+        };
+        let store = Store::folder(config.keystore.fs.path.clone())?;
+        let identity = config.admin.identity.clone();
+        let admin = Admin { identity, ca: String::new(), api_key: Zeroizing::default() };
+        Self::serve(listen.unwrap_or(config.address), http2, store, &pems, admin, config.policies()).await
+    }
+
+    async fn serve(
+        address: SocketAddr,
+        http2: bool,
+        store: Store,
+        pems: &peer::Pems,
+        admin: Admin,
+        policies: BTreeMap<String, Policy>,
+    ) -> io::Result<Self> {
+        let tls = peer::server_config(pems, http2).map_err(io::Error::other)?;
         let inner = Arc::new(Inner {
-            admin: api_key.identity(),
-            policies: Mutex::default(),
+            admin: admin.identity,
+            policies: Mutex::new(policies),
             store,
             faults: Faults::default(),
             started: Instant::now(),
@@ -96,9 +136,9 @@ impl TestKes {
         let mut server = Self {
             inner,
             acceptor: TlsAcceptor::from(Arc::new(tls)),
-            ca: pems.ca,
-            api_key: api_key.to_text(),
-            address: listen,
+            ca: admin.ca,
+            api_key: admin.api_key,
+            address,
             task: None,
         };
         server.resume().await?;
