@@ -1,11 +1,13 @@
 """Who may do what: signatures, clocks, presigned URLs, rights; and requests that are bent on purpose."""
 
+import subprocess
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from botocore.exceptions import ClientError
 
 from harness.data import noise
+from harness.process import clean_env
 from harness.proxy import NARROW, READER
 from harness.wire import UNSIGNED, Keys, Request, hours_ago, path_of, presign
 
@@ -51,6 +53,33 @@ def test_no_signature(stack, bucket, there):
     for method in ("GET", "PUT", "DELETE", "HEAD"):
         assert stack.request(method, bucket, there, keys=None).send().status == 403
     assert stack.request("GET", bucket, there, keys=None).send().code == "AccessDenied"
+
+
+@pytest.mark.parametrize("size", [0, 1000, 1_200_000, 3_000_001])
+def test_forms(stack, storage, s3, bucket, prefix, tmp_path, size):
+    """As boto3 signs a form and curl, like a browser, sends it."""
+    data = noise(size)
+    (tmp_path / "file.bin").write_bytes(data)
+    conditions = [["starts-with", "$key", prefix], ["content-length-range", size, size], {"Content-Type": "text/plain"}]
+    fields = {"Content-Type": "text/plain"}
+    form = s3.generate_presigned_post(bucket, prefix + "${filename}", fields, conditions, 60)
+
+    def send(**changed) -> str:
+        arguments = [f"--form-string={name}={value}" for name, value in {**form["fields"], **changed}.items()]
+        done = subprocess.run(
+            ["curl", "-sS", "-o", tmp_path / "answer", "-w", "%{http_code}", *arguments, "-F", f"file=@{tmp_path / 'file.bin'}", form["url"]],
+            env=clean_env(), capture_output=True, text=True, timeout=60,
+        )
+        return done.stdout
+
+    assert send() == "204", (tmp_path / "answer").read_text()
+    got = s3.get_object(Bucket=bucket, Key=f"{prefix}file.bin")
+    assert got["Body"].read() == data and got["ContentType"] == "text/plain" and got["ServerSideEncryption"] == "AES256"
+    for changed in ({"key": "elsewhere"}, {"x-amz-meta-more": "x"}, {"x-amz-signature": "0" * 64}):
+        assert send(**changed) == "403"
+    (tmp_path / "file.bin").write_bytes(data + b"x")
+    assert send() == "400"
+    assert s3.get_object(Bucket=bucket, Key=f"{prefix}file.bin")["Body"].read() == data
 
 
 @pytest.mark.parametrize("hours", [-1.0, 1.0, 26.0])

@@ -25,9 +25,16 @@ tokio::task_local! {
     static TRAIL: Trail;
 }
 
-/// The keys that one request has used so far.
+/// What has come to be known of one request while it was worked on.
 #[derive(Clone, Debug, Default)]
-pub struct Trail(Arc<Mutex<BTreeSet<String>>>);
+pub struct Trail(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    keys: BTreeSet<String>,
+    /// Who sent a form, and its object's name: its head does not tell.
+    form: Option<(String, String)>,
+}
 
 impl Trail {
     /// Runs a request's work; [`note_key`] within its task adds to this trail.
@@ -36,22 +43,34 @@ impl Trail {
     }
 
     fn keys(&self) -> Vec<String> {
-        let noted = self.0.lock();
+        let noted = &self.0.lock().keys;
         let mut keys: Vec<_> = noted.iter().take(MOST_KEYS).cloned().collect();
         if noted.len() > MOST_KEYS {
             keys.push("...".to_owned());
         }
         keys
     }
+
+    /// Access key and object name of a form, once they are known.
+    pub fn form(&self) -> Option<(String, String)> {
+        self.0.lock().form.clone()
+    }
 }
 
 /// Says that the request under way asked for a data key of `key`, whether it got one or not. Nothing where no audit is kept.
 pub fn note_key(key: &ResolvedKey) {
     let _ = TRAIL.try_with(|trail| {
-        let mut noted = trail.0.lock();
+        let noted = &mut trail.0.lock().keys;
         if noted.len() <= MOST_KEYS {
             noted.insert(key.to_string());
         }
+    });
+}
+
+/// Says who sent the form of the request under way, and what they call its object.
+pub fn note_form(access_key: &str, object: &str) {
+    let _ = TRAIL.try_with(|trail| {
+        trail.0.lock().form = Some((access_key.to_owned(), object.to_owned()));
     });
 }
 
@@ -102,11 +121,16 @@ pub enum Stage {
 impl Entry<'_> {
     /// Whether the one who asks was denied something, and why. What is no S3 request was not asked by anybody.
     pub fn denial(&self) -> Option<Denial> {
-        let refused = self.failure.is_some_and(|e| *e.code() == Code::AccessDenied);
-        match self.reached {
-            Stage::Verification => Some(Denial::Authentication),
-            Stage::Handling if refused => Some(Denial::Access),
-            Stage::Parsing | Stage::Handling => None,
+        let code = self.failure.map(Error::code);
+        match (self.reached, code) {
+            (Stage::Verification, _) => Some(Denial::Authentication),
+            // A form says who sent it only in its body.
+            (
+                Stage::Handling,
+                Some(Code::SignatureDoesNotMatch | Code::InvalidAccessKeyId | Code::InvalidToken),
+            ) => Some(Denial::Authentication),
+            (Stage::Handling, Some(Code::AccessDenied)) => Some(Denial::Access),
+            (Stage::Parsing | Stage::Handling, _) => None,
         }
     }
 

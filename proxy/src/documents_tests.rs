@@ -49,7 +49,6 @@ fn the_table_of_operations_is_the_codes() {
                 );
                 "passed on if known"
             }
-            Class::NotYet(_) => "later",
             Class::Refused(_) => "refused",
         };
         let right = match operation.action() {

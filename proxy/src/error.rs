@@ -105,14 +105,17 @@ codes! {
     InvalidPart = "InvalidPart", 400;
     InvalidPartNumber = "InvalidPartNumber", 416;
     InvalidPartOrder = "InvalidPartOrder", 400;
+    InvalidPolicyDocument = "InvalidPolicyDocument", 400;
     InvalidRange = "InvalidRange", 416;
     InvalidRequest = "InvalidRequest", 400;
     InvalidToken = "InvalidToken", 400;
     InvalidUri = "InvalidURI", 400;
     KeyTooLong = "KeyTooLongError", 400;
     KmsNotFound = "KMS.NotFoundException", 400;
+    MalformedPostRequest = "MalformedPOSTRequest", 400;
     MalformedTrailer = "MalformedTrailerError", 400;
     MalformedXml = "MalformedXML", 400;
+    MaxPostPreDataLengthExceeded = "MaxPostPreDataLengthExceeded", 400;
     MetadataTooLarge = "MetadataTooLarge", 400;
     MethodNotAllowed = "MethodNotAllowed", 405;
     MissingContentLength = "MissingContentLength", 411;

@@ -140,9 +140,6 @@ const TABLE: &[(&str, Want)] = &[
     ("CreateSession", R),
 ];
 
-/// Handlers to come: until then refused, and never passed.
-const NOT_YET: &[&str] = &[];
-
 /// Deprecated names whose requests are the same on the wire as those of their successors.
 const SAME_WIRE: &[(&str, &str)] = &[
     ("GetBucketLifecycle", "GetBucketLifecycleConfiguration"),
@@ -232,9 +229,7 @@ fn every_operation_of_the_model_has_its_name_and_class() {
         assert_eq!(operation.name(), routed, "{method} {uri}");
         let subresource = uri.split_once('?').map_or("", |(_, query)| query);
         match (want, operation.class()) {
-            (S | H, Class::Handler) => assert!(!NOT_YET.contains(&name.as_str()), "{name} has landed"),
-            (S | H, Class::NotYet(_)) => assert!(NOT_YET.contains(&name.as_str()), "{name} is not served"),
-            (P, Class::Pass) => {}
+            (S | H, Class::Handler) | (P, Class::Pass) => {}
             (PL, Class::PassIfListed(listed)) => assert_eq!(listed, subresource, "{name}"),
             (R, Class::Refused(_)) => {}
             (want, class) => panic!("{name} is {class:?} and should be {want:?}"),
@@ -247,7 +242,7 @@ fn what_is_not_served_says_so_by_name() {
     for (name, method, uri) in &model() {
         let operation = sample(name, method, uri).operation;
         match operation.class() {
-            Class::Refused(why) | Class::NotYet(why) => {
+            Class::Refused(why) => {
                 let error = operation.refuse().unwrap_err();
                 assert_eq!(error.code().name(), "NotImplemented");
                 assert_eq!(error.code().status(), 501);
@@ -294,7 +289,7 @@ fn every_delete_with_a_subresource_is_passed_only_where_it_is_known() {
     {
         let class = sample(name, method, uri).operation.class();
         assert!(
-            matches!(class, Class::PassIfListed(_) | Class::Refused(_) | Class::NotYet(_) | Class::Handler),
+            matches!(class, Class::PassIfListed(_) | Class::Refused(_) | Class::Handler),
             "{name}: {class:?}"
         );
     }

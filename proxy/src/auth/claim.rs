@@ -184,7 +184,7 @@ fn header_time(headers: &HeaderMap) -> Result<OffsetDateTime> {
 }
 
 /// `AKID/20130524/us-east-1/s3/aws4_request`; the access key may hold slashes. What is wrong with it, in AWS's words.
-fn parse_credential(text: &str) -> Result<(String, Scope), String> {
+pub(super) fn parse_credential(text: &str) -> Result<(String, Scope), String> {
     let mut parts = text.rsplitn(5, '/');
     let mut next = || {
         parts.next().filter(|part| !part.is_empty()).ok_or_else(|| {
@@ -234,7 +234,7 @@ fn parse_expires(text: &str) -> Result<Duration> {
     }
 }
 
-fn check_algorithm(algorithm: &str) -> Result<()> {
+pub(super) fn check_algorithm(algorithm: &str) -> Result<()> {
     if algorithm == ALGORITHM {
         return Ok(());
     }
@@ -258,7 +258,7 @@ fn check_sigv4a(algorithm: &str) -> Result<()> {
     ))
 }
 
-fn sigv2() -> Error {
+pub(super) fn sigv2() -> Error {
     Error::client(
         Code::InvalidRequest,
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",

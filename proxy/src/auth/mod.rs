@@ -5,6 +5,7 @@ pub mod canonical;
 mod claim;
 mod identity;
 mod payload;
+mod policy;
 pub mod sign;
 mod store;
 #[cfg(test)]
@@ -16,7 +17,7 @@ mod verify;
 pub use identity::Identity;
 pub use payload::{ChunkSigner, PayloadCheck};
 pub use store::CredentialStore;
-pub use verify::{Verified, verify};
+pub use verify::{Verified, VerifiedForm, verify, verify_form};
 
 /// 64 hex digits in lower case, as every signature and hash of SigV4 is written.
 fn parse_hex32(text: &str) -> Option<[u8; 32]> {

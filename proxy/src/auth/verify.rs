@@ -1,5 +1,9 @@
 //! Verifies the signature of a request. The only place that can make a [`Verified`].
 
+mod form;
+
+pub use form::{VerifiedForm, verify_form};
+
 use http::HeaderName;
 use time::{Duration, OffsetDateTime};
 
@@ -80,28 +84,17 @@ fn verify_one(
     let Some(claim) = Claim::parse(&request)? else { return anonymous(request, store) };
 
     check_scope(&claim, &request)?;
-    let credential = store.find(&claim.access_key).ok_or_else(|| {
-        Error::client(
-            Code::InvalidAccessKeyId,
-            "The AWS Access Key Id you provided does not exist in our records.",
-        )
-        .field("AWSAccessKeyId", claim.access_key.as_str())
-    })?;
+    let credential = store.find(&claim.access_key).ok_or_else(|| unknown_key(&claim.access_key))?;
     check_time(&claim, now)?;
-    check_token(&claim, &request, &credential)?;
+    let token = request.headers.get(SECURITY_TOKEN).map(http::HeaderValue::as_bytes);
+    check_token(claim.query_token.as_deref().or(token), &credential)?;
     check_signed_headers(&claim, &request)?;
     let (form, payload) = payload_of(&claim, &request)?;
 
     let key = store.day_key(&credential, &claim.scope);
     let string = string_to_sign(&claim.timestamp, &claim.scope, &canonical_hash(&claim, &request, payload));
     if !key.verifies(&string, &claim.signature) {
-        return Err(Error::client(
-            Code::SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided. Check your key and \
-             signing method.",
-        )
-        .field("AWSAccessKeyId", claim.access_key.as_str())
-        .field("StringToSign", string));
+        return Err(wrong_signature(&claim.access_key, &string));
     }
     let check =
         form.with_signer(|| ChunkSigner::new(key, claim.timestamp.clone(), &claim.scope, &claim.signature));
@@ -109,9 +102,13 @@ fn verify_one(
 }
 
 fn anonymous(request: S3Request, store: &CredentialStore) -> Result<Verified<S3Request>> {
-    // A form carries its policy in its body, and IAM's calls are nothing that a signature would open.
-    if matches!(request.operation, Operation::PostObject | Operation::QueryApi) {
+    // IAM's calls are nothing that a signature would open.
+    if request.operation == Operation::QueryApi {
         request.operation.refuse()?;
+    }
+    // A form carries its signature in its body. Until that is read its sender is nobody, who may do nothing.
+    if request.operation == Operation::PostObject {
+        return Ok(Verified::attest(request, Identity::anonymous(None), PayloadCheck::Unsigned));
     }
     let open = request.bucket.as_ref().is_some_and(|bucket| store.anonymous(bucket) == Anonymous::Backend);
     // Administration is never left to strangers: parts of it the backend does not see.
@@ -140,6 +137,24 @@ fn anonymous(request: S3Request, store: &CredentialStore) -> Result<Verified<S3R
     };
     let identity = Identity::anonymous(request.bucket.clone());
     Ok(Verified::attest(request, identity, payload))
+}
+
+fn unknown_key(access_key: &str) -> Error {
+    Error::client(
+        Code::InvalidAccessKeyId,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    )
+    .field("AWSAccessKeyId", access_key)
+}
+
+fn wrong_signature(access_key: &str, string_to_sign: &str) -> Error {
+    Error::client(
+        Code::SignatureDoesNotMatch,
+        "The request signature we calculated does not match the signature you provided. Check your key and \
+         signing method.",
+    )
+    .field("AWSAccessKeyId", access_key)
+    .field("StringToSign", string_to_sign)
 }
 
 /// The service is S3, and the region the listener's if it has one.
@@ -200,11 +215,7 @@ fn check_time(claim: &Claim, now: OffsetDateTime) -> Result<()> {
 }
 
 /// A session token has to be the configured one, and a credential with one has to be used with it.
-fn check_token(claim: &Claim, request: &S3Request, credential: &Credential) -> Result<()> {
-    let sent = claim
-        .query_token
-        .as_deref()
-        .or_else(|| request.headers.get(SECURITY_TOKEN).map(http::HeaderValue::as_bytes));
+fn check_token(sent: Option<&[u8]>, credential: &Credential) -> Result<()> {
     let good = match (&credential.session_token, sent) {
         (None, None) => true,
         (Some(ours), Some(sent)) => {

@@ -434,7 +434,7 @@ pub struct Compat {
     pub ssec_wrong_key_status: u16,
     /// Refuse conditions that the backend ignores.
     pub strict_conditions: bool,
-    /// Accept SigV2.
+    /// Take forms that are signed with SigV2.
     pub sigv2: bool,
     /// MinIO's health paths and key calls.
     pub minio_api: bool,

@@ -257,7 +257,6 @@ fn names_that_refer_to_nothing_are_refused() {
         ("limits: { buffer: 2MiB, buffers: 1MiB }", "more than all"),
         ("log: { filter: 'a=b=c' }", "not a log filter"),
         ("compat: { ssec_wrong_key_status: 500 }", "not known here"),
-        ("compat: { sigv2: true }", "not in this version yet"),
     ] {
         let shown = only(with(&format!("{more}\n")));
         assert!(shown.contains(wanted), "{more}: {shown}");

@@ -107,13 +107,15 @@ impl S3App {
         if let Some(error) = &failure {
             answer::log(error, id.as_str(), operation);
         }
+        let form = trail.form();
+        let sender = form.as_ref().map(|(who, object)| (who.as_str(), object.as_str()));
         let entry = Entry {
             request_id: id.as_str(),
             from,
-            who: who.as_deref(),
+            who: sender.map(|sender| sender.0).or(who.as_deref()),
             operation,
             bucket: context.bucket,
-            object: context.key,
+            object: sender.map(|sender| sender.1).or(context.key),
             keys: &trail,
             status: exchange.status().map(|s| s.as_u16()),
             failure: failure.as_ref(),

@@ -14,8 +14,10 @@ pub mod list;
 pub mod minio;
 pub mod multipart;
 pub mod pass;
+pub mod post;
 pub mod put;
 pub mod source;
+pub(crate) mod tags;
 pub mod write_key;
 
 use crate::auth::Verified;
@@ -152,6 +154,7 @@ pub async fn dispatch(
     // Boxed, or the future of every request would be as large as that of the largest handler.
     match request.operation {
         Operation::PutObject => Box::pin(put::put_object(services, request, exchange)).await,
+        Operation::PostObject => Box::pin(post::post_object(services, request, exchange)).await,
         Operation::GetObject => Box::pin(get::get_object(services, request, exchange)).await,
         Operation::HeadObject => Box::pin(get::head_object(services, request)).await,
         Operation::CopyObject => Box::pin(copy::copy_object(services, request, exchange)).await,

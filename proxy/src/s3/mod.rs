@@ -5,6 +5,7 @@ pub mod checksum;
 pub mod chunked;
 pub mod condition;
 pub mod etag;
+pub mod form;
 pub mod headers;
 pub mod listing;
 pub mod name;
@@ -145,6 +146,29 @@ impl S3Request {
     /// signature says which one it means: URLs made by form encoders mean spaces.
     pub(crate) fn take_spaced(&mut self) -> Option<S3Request> {
         self.spaced.take().map(|request| *request)
+    }
+
+    /// The PutObject that a form asks for, with the headers that its fields stand for.
+    ///
+    /// # Errors
+    /// Where a field would forge our own state.
+    pub fn of_form(&self, key: ObjectKey, headers: HeaderMap) -> Result<Self> {
+        headers::refuse_forged(&headers)?;
+        Ok(Self {
+            method: Method::PUT,
+            operation: Operation::PutObject,
+            bucket: self.bucket.clone(),
+            key: Some(key),
+            query: Query::default(),
+            headers,
+            raw_path: self.raw_path.clone(),
+            secure: self.secure,
+            request_id: self.request_id.clone(),
+            signed_query: None,
+            hoisted: Vec::new(),
+            region: self.region.clone(),
+            spaced: None,
+        })
     }
 
     /// What of the client's query goes on to the backend: the parameters that the operation knows.

@@ -22,8 +22,6 @@ pub enum Class {
     PassIfListed(&'static str),
     /// Refused by name with 501 `NotImplemented`, for good; the text says why.
     Refused(&'static str),
-    /// Refused with 501 `NotImplemented` because this version has no handler for it yet.
-    NotYet(&'static str),
 }
 
 /// What a request line addresses.
@@ -63,7 +61,6 @@ const WHY_BOUND: &str =
 const WHY_DIRECTORY: &str = "directory buckets are not supported";
 const WHY_EXTENSION: &str = "this extension of S3 cannot work on encrypted objects";
 const WHY_IAM: &str = "identities are configured at the proxy; there is no IAM, STS or SNS here";
-const LATER_FORM: &str = "browser form uploads are not in this version yet; use PutObject or a presigned URL";
 
 const LISTING: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix", "allow-unordered"];
 const LISTING_V2: &[&str] = &[
@@ -124,7 +121,7 @@ macro_rules! operations {
     };
 }
 
-use Class::{Handler, NotYet, Pass, PassIfListed, Refused};
+use Class::{Handler, Pass, PassIfListed, Refused};
 
 operations! {
     // Objects
@@ -262,7 +259,7 @@ operations! {
 
     // Not in AWS's model
     Preflight: OPTIONS Object "" NONE => Pass, Read;
-    PostObject: POST Bucket "" NONE => NotYet(LATER_FORM), Write;
+    PostObject: POST Bucket "" NONE => Handler, Write;
     QueryApi: POST Service "" NONE => Refused(WHY_IAM), Admin;
     MinioHealth: GET Service "" NONE => Handler, Read;
     MinioKms: POST Service "" NONE => Handler, Admin;
@@ -309,7 +306,7 @@ impl Operation {
     /// The error of an operation that is not served, if it is none.
     pub fn refuse(self) -> Result<()> {
         match self.class() {
-            Class::Refused(why) | Class::NotYet(why) => Err(Error::client(
+            Class::Refused(why) => Err(Error::client(
                 Code::NotImplemented,
                 format!("{} is not implemented by this proxy: {why}.", self.name()),
             )),

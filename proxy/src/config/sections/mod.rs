@@ -68,9 +68,6 @@ fn limits(top: &Map<'_>) -> Limits {
     limits
 }
 
-/// Dialects that have a switch and no code yet.
-const NOT_YET: [&str; 1] = ["sigv2"];
-
 fn compat(top: &Map<'_>) -> Compat {
     let mut compat = Compat {
         ssec_wrong_key_status: defaults::SSEC_WRONG_KEY_STATUS,
@@ -91,10 +88,6 @@ fn compat(top: &Map<'_>) -> Compat {
     ] {
         let Some(value) = map.get(name) else { continue };
         *switch = value.bool().unwrap_or(false);
-        // A switch that does nothing would be worse than none.
-        if *switch && NOT_YET.contains(&name) {
-            value.fault("this is not in this version yet", "Write `false`, or leave it out.");
-        }
     }
     map.close();
     compat

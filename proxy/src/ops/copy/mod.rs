@@ -7,13 +7,11 @@ mod parts;
 pub mod pump;
 mod ranges;
 mod rewrap;
-mod tags;
 mod update;
 
 pub(crate) use in_place::seal_in_place;
 pub use object::copy_object;
 pub(crate) use rewrap::{Copied, Rewrap};
-pub(crate) use tags::tags_of;
 pub(crate) use update::onto_itself;
 pub use update::update_object_encryption;
 

@@ -5,12 +5,13 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use object_format::length::sealed_len;
 use object_format::{Kind, SealedFacts};
 
-use super::{parts, tags_of};
+use super::parts;
 use crate::backend::error_from;
 use crate::body::{self, Learn, ObjectSealing, Sealing, StoredBody};
 use crate::error::{Error, Result};
 use crate::info::{self, Found, Target};
 use crate::ops::fetch;
+use crate::ops::tags::tags_of;
 use crate::ops::write_key::WriteKey;
 use crate::plan::answer;
 use crate::plan::checksum::ShownChecksum;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_format::Envelope;
 
 use super::rewrap::{Copied, Rewrap};
-use super::tags_of;
+use crate::ops::tags::tags_of;
 use crate::error::{Error, Result};
 use crate::info;
 use crate::ops::late;

@@ -30,7 +30,7 @@ pub use multipart::{
     parse_complete, parse_initiated, render_complete, render_completed, render_initiated, render_part_list,
 };
 pub use object_encryption::{ObjectEncryption, parse_object_encryption};
-pub use tagging::parse_tags;
+pub use tagging::{parse_sent_tags, parse_tags};
 pub(crate) use tokens::{Broken, Token, Tokens};
 pub use uploads::{BackendUpload, BackendUploads, Initiated, parse_backend_uploads};
 pub use write::Writer;

@@ -9,6 +9,11 @@ pub fn parse_tags(document: &[u8]) -> Result<Vec<(String, String)>> {
     parse(document).map_err(Broken::by_backend)
 }
 
+/// The same of a document that a client sent.
+pub fn parse_sent_tags(document: &[u8]) -> Result<Vec<(String, String)>> {
+    parse(document).map_err(Broken::by_client)
+}
+
 fn parse(document: &[u8]) -> Result<Vec<(String, String)>, Broken> {
     let mut tokens = Tokens::new(document);
     tokens.root("Tagging")?;

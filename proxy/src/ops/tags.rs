@@ -1,4 +1,4 @@
-//! The tags of an object, to be said again where it is written anew: a backend copies them, a pump has to.
+//! Tags as the header of a write: those of an object that is written anew (a backend copies them, a pump has to), or of a form.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
@@ -22,7 +22,11 @@ pub(crate) async fn tags_of(target: &Target<'_>) -> Result<Option<HeaderValue>> 
         let error = error_from(response, &target.names()).await;
         return if NONE.contains(&error.code().name()) { Ok(None) } else { Err(error) };
     }
-    let tags = parse_tags(&response.body.collect(MAX_ANSWER).await?)?;
+    header_of(&parse_tags(&response.body.collect(MAX_ANSWER).await?)?)
+}
+
+/// Tags as `x-amz-tagging`; `None` where there are none.
+pub(crate) fn header_of(tags: &[(String, String)]) -> Result<Option<HeaderValue>> {
     if tags.is_empty() {
         return Ok(None);
     }
