@@ -116,7 +116,7 @@ impl Metrics {
             ),
             tampered: counter(
                 "s3cloak_tampered_total",
-                "Stored objects and encryption rules of buckets that failed their integrity check. Anything above zero \
+                "Stored objects, encryption rules of buckets and records of uploads that failed their integrity check. Anything above zero \
                  needs somebody.",
             ),
             backend_seconds: histograms(
@@ -131,7 +131,7 @@ impl Metrics {
             ),
             swept: counters(
                 "s3cloak_swept_total",
-                "What sweeps collected of ended multipart uploads (uploads, orphans, objects), and uploads of which nothing could be proved (kept).",
+                "What sweeps collected of ended multipart uploads (uploads, copies that never ended, orphans, objects), and uploads of which nothing could be proved (kept).",
                 &["what"],
             ),
             registry,
@@ -185,6 +185,7 @@ impl Metrics {
     fn add_swept(&self, tally: &Tally) {
         let whats = [
             ("uploads", tally.ended),
+            ("copies", tally.abandoned),
             ("orphans", tally.orphaned),
             ("objects", tally.objects),
             ("kept", tally.kept),
@@ -330,6 +331,7 @@ mod tests {
             "s3cloak_sweeps_total{outcome=\"done\"} 1",
             "s3cloak_sweeps_total{outcome=\"failed\"} 1",
             "s3cloak_swept_total{what=\"uploads\"} 2",
+            "s3cloak_swept_total{what=\"copies\"} 0",
             "s3cloak_swept_total{what=\"orphans\"} 0",
             "s3cloak_swept_total{what=\"objects\"} 9",
             "s3cloak_backend_seconds_count{backend=\"default\",outcome=\"refused\"} 1",

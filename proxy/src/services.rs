@@ -69,7 +69,7 @@ impl Services {
             backends,
             keyring,
             rules: StoredRules::new(metrics.tamper_alarm()),
-            uploads: Uploads::new(),
+            uploads: Uploads::new(metrics.tamper_alarm()),
             info: InfoCache::new(),
             budget: BufferBudget::new(config.limits.buffers),
             audit,

@@ -15,7 +15,7 @@ use s3cloak::services::Services;
 use s3cloak::uploads::{Collector, Fate, Judged, Stray, Tally, UploadRef, strays, sweep};
 use support::relay::{Act, Gate, Relay};
 use support::uploads::{MIN, SYSTEM, abort, between, complete, create, is_under_way, kept, s3_etag, stored};
-use support::{BUCKET, Call, Client, Options, Stack, random};
+use support::{Answer, BUCKET, Call, Client, Options, Stack, random};
 use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -208,11 +208,112 @@ async fn a_state_that_is_not_ours_stays() {
         }
         assert!(stack.store.stored(SYSTEM, &states[0]).is_some());
     }
+    let text = stack.services.metrics.render(&[]);
+    assert!(text.contains("\ns3cloak_tampered_total 12\n"), "{text}");
     // Nothing of it went, although it ended.
     let folder = states[0].strip_suffix("state").unwrap();
     assert_eq!(kept(&stack).iter().filter(|name| name.starts_with(folder)).count(), 4);
     stack.store.tamper(SYSTEM, &states[0], |object| object.body = whole.clone()).unwrap();
     assert_eq!(collect(&stack.services).await, [Fate::Ended(4)]);
+}
+
+#[tokio::test]
+async fn a_part_record_that_is_not_ours_is_left_out_and_told() {
+    let stack = Stack::start().await;
+    let (id, tags) = two_parts(&stack, "k").await;
+    let name = state(&stack).replace("/state", "/parts/00003/AAAA");
+    assert_eq!(stack.backend.send(Call::new("PUT", format!("/{SYSTEM}/{name}"))).await.status, 200);
+    let listed = stack.proxy.send(Call::new("GET", format!("/{BUCKET}/k?uploadId={id}"))).await;
+    assert_eq!((listed.status, listed.text().matches("<Part>").count()), (200, 2));
+    assert!(stack.services.metrics.render(&[]).contains("\ns3cloak_tampered_total 1\n"));
+    assert_eq!(complete(&stack.proxy, "k", &id, &tags).await.status, 200);
+}
+
+/// A copy in parts that fails in the middle, and whose upload cannot be ended then: what a crash leaves.
+async fn broken_copy() -> Stack {
+    let stack = Stack::with(Options {
+        buckets: Some("  \"*\": { backend: default, etag: md5, unencrypted_objects: pass }"),
+        backend: "    limits: { put: 11MiB }",
+        ..Options::default()
+    })
+    .await;
+    let plain = random(7, 12 << 20);
+    assert_eq!(
+        stack.backend.send(Call::new("PUT", format!("/{BUCKET}/legacy")).body(plain)).await.status,
+        200
+    );
+    stack.store.faults().on(Method::PUT, "partNumber=2", Fault::Status(403, "AccessDenied".to_owned()));
+    stack.store.faults().on(Method::DELETE, "uploadId", Fault::Status(503, "SlowDown".to_owned()));
+    let copied = copy(&stack).await;
+    assert_ne!(copied.status, 200, "{}", copied.text());
+    assert_eq!(stack.store.faults().waiting(), 0);
+    let names = kept(&stack);
+    assert!(names.len() == 1 && names[0].ends_with("/own"), "{names:?}");
+    assert_eq!(begun(&stack).await.len(), 1);
+    stack
+}
+
+async fn copy(stack: &Stack) -> Answer {
+    let call = Call::new("PUT", format!("/{BUCKET}/made"));
+    stack.proxy.send(call.header("x-amz-copy-source", format!("{BUCKET}/legacy"))).await
+}
+
+/// Ids of the storage's uploads.
+async fn begun(stack: &Stack) -> Vec<String> {
+    let listed = stack.backend.send(Call::new("GET", format!("/{BUCKET}?uploads"))).await.text();
+    listed.split("<UploadId>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_copy_whose_process_ended_is_ended() {
+    let stack = broken_copy().await;
+    let id = begun(&stack).await.remove(0);
+    // It is nobody's to use, and no stray.
+    let part = support::uploads::part(&stack.proxy, "made", &id, 1, b"x", &vec![]).await;
+    assert_eq!((part.status, part.code()), (404, "NoSuchUpload".to_owned()));
+    assert!(foreign(&stack, OffsetDateTime::now_utc() + DAY).await.is_empty());
+    // It may still be made.
+    let week = Look { min_age: 7 * DAY, ..ALL };
+    assert_eq!(week.at(&stack.services).await.unwrap().1, [Fate::Young]);
+    let dry = Look { dry_run: true, ..ALL };
+    assert_eq!(dry.at(&stack.services).await.unwrap().1, [Fate::Abandoned(1)]);
+    assert_eq!((kept(&stack).len(), begun(&stack).await.len()), (1, 1));
+    // Neither asked about nor ended, it stays on record.
+    stack.store.faults().on(Method::GET, "max-parts=1", Fault::Status(503, "SlowDown".to_owned()));
+    assert!(matches!(collect(&stack.services).await[..], [Fate::Kept(_)]));
+    stack.store.faults().on(Method::DELETE, "uploadId", Fault::Status(403, "AccessDenied".to_owned()));
+    assert!(matches!(collect(&stack.services).await[..], [Fate::Kept(_)]));
+    assert_eq!((kept(&stack).len(), begun(&stack).await.len(), stack.store.faults().waiting()), (1, 1, 0));
+    let (tally, fates) = ALL.at(&stack.services).await.unwrap();
+    assert_eq!((fates, tally.abandoned, tally.objects), (vec![Fate::Abandoned(1)], 1, 1));
+    assert_eq!((kept(&stack).len(), begun(&stack).await.len()), (0, 0));
+    // One that goes well leaves nothing.
+    let copied = copy(&stack).await;
+    assert!(copied.status == 200 && kept(&stack).is_empty(), "{}", copied.text());
+    assert_eq!(stack.get("made").await.body, random(7, 12 << 20));
+}
+
+#[tokio::test]
+async fn a_record_of_a_copy_ends_nothing_where_it_is_not_authentic() {
+    let stack = broken_copy().await;
+    let name = kept(&stack).remove(0);
+    let id = begun(&stack).await.remove(0);
+    let whole = stack.store.stored(SYSTEM, &name).unwrap().body;
+    stack.store.tamper(SYSTEM, &name, |object| object.body[0] ^= 1).unwrap();
+    assert!(matches!(collect(&stack.services).await[..], [Fate::Kept(_)]));
+    assert!(stack.services.metrics.render(&[]).contains("\ns3cloak_tampered_total 1\n"));
+    // In another upload's folder.
+    let other = name.replace(name.split('/').nth(2).unwrap(), &"0".repeat(32));
+    let put = Call::new("PUT", format!("/{SYSTEM}/{other}")).body(whole.clone());
+    assert_eq!(stack.backend.send(put).await.status, 200);
+    let fates = collect(&stack.services).await;
+    assert!(fates.len() == 2 && fates.iter().all(|fate| matches!(fate, Fate::Kept(_))), "{fates:?}");
+    assert_eq!(begun(&stack).await, [id]);
+    // Its upload ended otherwise.
+    stack.store.tamper(SYSTEM, &name, |object| object.body = whole.clone()).unwrap();
+    end(&stack, "made", &begun(&stack).await.remove(0)).await;
+    assert!(collect(&stack.services).await.contains(&Fate::Ended(1)));
+    assert_eq!(kept(&stack), [other]);
 }
 
 #[tokio::test]

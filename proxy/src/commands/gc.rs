@@ -1,17 +1,19 @@
 //! `gc`: collects what ended uploads left in the system areas, and tells of what it cannot. What may go is decided in
 //! `uploads/collect.rs`.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 use time::OffsetDateTime;
 
+use super::progress::Progress;
 use super::{ConfigFile, Failure, block_on};
 use crate::backend::{Backend, Backends, Caller};
 use crate::config::Config;
 use crate::error::Error;
 use crate::keys::Keyring;
+use crate::metrics::Metrics;
 use crate::ops::bucket::all_of;
 use crate::s3::name::{BucketName, ObjectKey};
 use crate::uploads::{Collector, Fate, Judged, Tally, Uploads, strays};
@@ -19,7 +21,9 @@ use crate::uploads::{Collector, Fate, Judged, Tally, Uploads, strays};
 const ABOUT: &str = "\
 Only what is older than `gc_min_age` of its backend is looked at. It goes if its state opens under
 our keys and the storage says that there is no such upload any more, or if it has no state, without
-which nobody can use it. Running proxies do the same now and then; several at once do no harm.
+which nobody can use it. An upload that a proxy made for a copy, and that is on record as such, is
+ended at the storage: the proxy was. Running proxies do the same now and then; several at once do
+no harm.
 Uploads that the storage has and that have no state here are listed, and left to you: nobody can
 tell whether they were made past the proxy.
 
@@ -28,9 +32,6 @@ Examples:
   s3cloak gc
 
 Exit status: 0 done, 1 something could not be judged or removed and stays, 64 wrong arguments.";
-
-/// Looked-at uploads between two lines of progress.
-const STEP: u64 = 100;
 
 #[derive(Debug, Args)]
 #[command(after_help = ABOUT)]
@@ -54,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
     }
     let backends = Backends::from_config(&config)?;
     let keyring = Keyring::from_config(&config.keys)?;
-    let uploads = Uploads::new();
+    let uploads = Uploads::new(Metrics::new().tamper_alarm());
     let mut failed = Vec::new();
     block_on(async {
         for backend in backends.iter().filter(|backend| chosen(backend.name())) {
@@ -81,7 +82,9 @@ async fn one(
 ) -> Result<Option<String>, Failure> {
     let backend = collector.backend;
     writeln!(out, "{} at {}", backend.name(), backend.config().endpoint)?;
-    let mut report = Report { dry_run: collector.dry_run, looked_at: 0, broken: None, out };
+    let progress = Progress::new("gc", "uploads", 0);
+    let mut report =
+        Report { dry_run: collector.dry_run, looked_at: 0, kept: 0, broken: None, progress, out };
     let tally = collector.run(|judged| report.add(judged)).await;
     report.done()?;
     let tally = match tally {
@@ -101,17 +104,18 @@ async fn one(
 struct Report<'a> {
     dry_run: bool,
     looked_at: u64,
+    kept: u64,
     /// The first failure of the output.
     broken: Option<std::io::Error>,
+    progress: Progress,
     out: &'a mut dyn Write,
 }
 
 impl Report<'_> {
     fn add(&mut self, judged: &Judged) {
         self.looked_at += 1;
-        if self.looked_at.is_multiple_of(STEP) && std::io::stderr().is_terminal() {
-            eprint!("\r  {} uploads looked at", self.looked_at);
-        }
+        self.kept += u64::from(matches!(judged.fate, Fate::Kept(_)));
+        self.progress.set(self.looked_at, self.kept, "kept");
         if let Err(error) = self.write(judged) {
             self.broken.get_or_insert(error);
         }
@@ -127,12 +131,16 @@ impl Report<'_> {
         let (verb, rest) = match &judged.fate {
             Fate::Young | Fate::UnderWay => return Ok(()),
             Fate::Ended(objects) => (self.verb(), count(*objects, "object")),
+            Fate::Abandoned(objects) => (
+                self.verb(),
+                format!("{}, and a copy that never ended at the storage", count(*objects, "object")),
+            ),
             Fate::Orphaned(objects) => {
                 (self.verb(), format!("{}, without a state", count(*objects, "object")))
             }
             Fate::Kept(why) => ("kept", why.clone()),
         };
-        writeln!(self.out, "  {verb} {upload}: {rest}")
+        self.progress.line(self.out, &format!("  {verb} {upload}: {rest}"))
     }
 
     fn verb(&self) -> &'static str {
@@ -140,9 +148,7 @@ impl Report<'_> {
     }
 
     fn done(self) -> std::io::Result<()> {
-        if self.looked_at >= STEP && std::io::stderr().is_terminal() {
-            eprintln!();
-        }
+        self.progress.finish();
         self.broken.map_or(Ok(()), Err)
     }
 }
@@ -151,10 +157,11 @@ fn summary(tally: &Tally, collector: &Collector<'_>, out: &mut dyn Write) -> std
     let age = age(collector.min_age);
     writeln!(
         out,
-        "  {} looked at: {} {} that ended and {} without a state, {} in all; {} under way, {} younger than {age}, {} kept",
+        "  {} looked at: {} {} that ended, {} of copies that never did and {} without a state, {} in all; {} under way, {} younger than {age}, {} kept",
         count(tally.looked_at(), "upload"),
         if collector.dry_run { "would remove" } else { "removed" },
         tally.ended,
+        tally.abandoned,
         tally.orphaned,
         count(tally.objects, "object"),
         tally.under_way,

@@ -9,6 +9,7 @@ mod gc;
 mod health;
 mod inspect;
 mod key;
+mod progress;
 mod rewrap;
 mod serve;
 mod verify;

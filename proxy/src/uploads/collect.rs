@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use time::OffsetDateTime;
 
 use super::folder::{Folder, ROOT};
-use super::{Owner, Uploads};
+use super::{Owner, Uploads, own};
 use crate::backend::{Backend, Caller, Named, Names, Outgoing, SystemArea, error_from};
 use crate::error::{Code, Result};
 use crate::keys::Keyring;
@@ -27,6 +27,9 @@ const DATE_STEP: Duration = Duration::from_secs(1);
 /// - it and everything kept of it is older than `min_age`, by each clock that was there,
 /// - its state opens under our keys, is of this system area, and is what it was after the backend was asked,
 /// - and the backend says that there is no such upload, or no such bucket. No other answer, and none at all, counts.
+///
+/// An upload that is on record as the proxy's own (`own.rs`) lives no longer than the request that it is made for: after
+/// `min_age` it is ended at the backend.
 ///
 /// A folder without a state holds nothing that anybody could use: records and parts open under keys that stood in the
 /// state alone. A state is written before its upload's id is told, and is removed last, so a folder of age without one
@@ -66,6 +69,9 @@ pub enum Fate {
     UnderWay,
     /// The upload has ended; so many objects were removed, or would be.
     Ended(u64),
+    /// It was for a copy of the proxy's own that never ended, and was ended at the backend; so many objects were removed, or
+    /// would be.
+    Abandoned(u64),
     /// There is no state any more; so many objects were removed, or would be.
     Orphaned(u64),
     /// Nothing is proved, for this reason.
@@ -81,6 +87,8 @@ pub struct Tally {
     pub under_way: u64,
     /// Uploads that have ended, collected.
     pub ended: u64,
+    /// Uploads of copies that never ended, ended.
+    pub abandoned: u64,
     /// Folders without a state, collected.
     pub orphaned: u64,
     /// Uploads of which nothing was proved.
@@ -97,6 +105,7 @@ impl Tally {
             Fate::Young => (&mut self.young, 0),
             Fate::UnderWay => (&mut self.under_way, 0),
             Fate::Ended(objects) => (&mut self.ended, *objects),
+            Fate::Abandoned(objects) => (&mut self.abandoned, *objects),
             Fate::Orphaned(objects) => (&mut self.orphaned, *objects),
             Fate::Kept(_) => (&mut self.kept, 0),
         };
@@ -106,7 +115,7 @@ impl Tally {
 
     /// Uploads looked at.
     pub fn looked_at(&self) -> u64 {
-        self.young + self.under_way + self.ended + self.orphaned + self.kept
+        self.young + self.under_way + self.ended + self.abandoned + self.orphaned + self.kept
     }
 }
 
@@ -139,6 +148,11 @@ enum Age {
 }
 
 impl Age {
+    fn begun(owner: &Owner) -> Self {
+        let created = OffsetDateTime::from_unix_timestamp_nanos(i128::from(owner.created_ms) * 1_000_000);
+        created.map_or(Age::Unknown, Age::Since)
+    }
+
     fn with(self, entry: &Named) -> Self {
         match (self, entry.modified) {
             (Age::Unknown, _) | (_, None) => Age::Unknown,
@@ -230,28 +244,16 @@ impl Collector<'_> {
             if seen.has_state {
                 return Ok(Fate::Kept("its state is listed, and was not there when it was read".to_owned()));
             }
-            return self.collect(area, &seen).await.map(Fate::Orphaned);
+            return match area.get(&seen.folder.own()).await? {
+                Some(record) => self.judge_own(area, &seen, &record, date, upload).await,
+                None => self.collect(area, &seen).await.map(Fate::Orphaned),
+            };
         };
-        let kept = |why: &str| {
-            tracing::error!(
-                place = seen.folder.as_str(),
-                why,
-                alert = "tampered",
-                "an upload's state is not usable"
-            );
-            Fate::Kept(format!("its state is not usable: {why}"))
+        let owner = match self.owner(area, &seen.folder, &name, &stored, Owner::read).await? {
+            Ok(owner) => upload.insert(owner),
+            Err(why) => return Ok(Fate::Kept(why)),
         };
-        let owner = match record::open(self.keyring, area.id(), &name, &stored).await? {
-            Ok(plain) => Owner::read(&plain),
-            Err(why) => Err(why),
-        };
-        let owner = match owner {
-            Ok(owner) if Folder::of(&owner.upload()) == seen.folder => upload.insert(owner),
-            Ok(_) => return Ok(kept("it is another upload's")),
-            Err(why) => return Ok(kept(why)),
-        };
-        let created = OffsetDateTime::from_unix_timestamp_nanos(i128::from(owner.created_ms) * 1_000_000);
-        if !self.is_old(created.map_or(Age::Unknown, Age::Since), date) {
+        if !self.is_old(Age::begun(owner), date) {
             return Ok(Fate::Young);
         }
         match self.ask(owner).await? {
@@ -268,6 +270,58 @@ impl Collector<'_> {
         Ok(Fate::Ended(collected))
     }
 
+    /// Of an upload that was made for a copy: whoever made it has long ended, whatever the backend says.
+    async fn judge_own(
+        &self,
+        area: &SystemArea,
+        seen: &Seen,
+        record: &[u8],
+        date: Option<OffsetDateTime>,
+        upload: &mut Option<Owner>,
+    ) -> Result<Fate> {
+        let owner = match self.owner(area, &seen.folder, &seen.folder.own(), record, own::read).await? {
+            Ok(owner) => upload.insert(owner),
+            Err(why) => return Ok(Fate::Kept(why)),
+        };
+        if !self.is_old(Age::begun(owner), date) {
+            return Ok(Fate::Young);
+        }
+        match self.ask(owner).await? {
+            Said::Has if self.dry_run => Ok(Fate::Abandoned(seen.objects)),
+            Said::Has => match self.end(owner).await? {
+                None => self.collect(area, seen).await.map(Fate::Abandoned),
+                Some(why) => Ok(Fate::Kept(why)),
+            },
+            Said::HasNot => self.collect(area, seen).await.map(Fate::Ended),
+            Said::Nothing(why) => Ok(Fate::Kept(why)),
+        }
+    }
+
+    /// Whose record lies there. `Err(why)`: it is not usable.
+    async fn owner(
+        &self,
+        area: &SystemArea,
+        folder: &Folder,
+        name: &str,
+        stored: &[u8],
+        read: fn(&[u8]) -> Result<Owner, &'static str>,
+    ) -> Result<Result<Owner, String>> {
+        let unusable = |why: &str| Ok(Err(format!("its state is not usable: {why}")));
+        let place = folder.as_str();
+        match record::open(self.keyring, area.id(), name, stored).await? {
+            Err(why) => {
+                tracing::error!(place, why, alert = "tampered", "an upload's state is not authentic");
+                self.uploads.alarm.raise();
+                unusable(why)
+            }
+            Ok(plain) => match read(&plain) {
+                Ok(owner) if Folder::of(&owner.upload()) == *folder => Ok(Ok(owner)),
+                Ok(_) => unusable("it is another upload's"),
+                Err(why) => unusable(why),
+            },
+        }
+    }
+
     async fn collect(&self, area: &SystemArea, seen: &Seen) -> Result<u64> {
         if self.dry_run { Ok(seen.objects) } else { seen.folder.remove(area).await }
     }
@@ -277,6 +331,21 @@ impl Collector<'_> {
         let Age::Since(youngest) = age else { return false };
         let now = date.map_or(self.now, |date| self.now.min(date + DATE_STEP));
         now - youngest >= self.min_age
+    }
+
+    /// AbortMultipartUpload, under the backend's own keys; why it failed, if it did.
+    async fn end(&self, owner: &Owner) -> Result<Option<String>> {
+        let out =
+            Outgoing::object(Method::DELETE, &owner.bucket, &owner.key).param("uploadId", owner.id.as_str());
+        let response = self.backend.call(&Caller::Own, out, Bytes::new()).await?;
+        if response.is_success() {
+            return Ok(None);
+        }
+        let error = error_from(response, &Names { bucket: None, key: Some(&owner.key) }).await;
+        Ok(match error.code() {
+            Code::NoSuchUpload => None,
+            _ => Some(format!("the storage was told to end its upload and answered {error}")),
+        })
     }
 
     /// ListParts, under the backend's own keys.

@@ -47,6 +47,11 @@ impl Folder {
         format!("{}/state", self.0)
     }
 
+    /// Name of the record that an upload is the proxy's own.
+    pub(super) fn own(&self) -> String {
+        format!("{}/own", self.0)
+    }
+
     /// What the names of all its things begin with.
     pub(super) fn below(&self) -> String {
         format!("{}/", self.0)

@@ -5,6 +5,7 @@ mod bucket;
 mod collect;
 mod folder;
 mod held;
+mod own;
 mod part;
 mod state;
 mod stray;
@@ -20,6 +21,7 @@ use moka::sync::Cache;
 use crate::backend::{Backend, Named, SystemArea};
 use crate::error::{Code, Error, Result};
 use crate::keys::Keyring;
+use crate::metrics::TamperAlarm;
 use crate::plan::multipart::PartRecord;
 use crate::record;
 use crate::s3::name::{BucketName, ObjectKey};
@@ -50,14 +52,15 @@ pub struct UploadRef<'a> {
 
 /// The uploads of all backends.
 pub struct Uploads {
+    alarm: TamperAlarm,
     /// By backend and folder.
     known: Cache<(String, Folder), Arc<UploadState>>,
 }
 
 impl Uploads {
-    /// None known yet.
-    pub fn new() -> Self {
-        Self { known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
+    /// None known yet. `alarm` is raised where what is kept of one is not authentic and no request fails of it.
+    pub fn new(alarm: TamperAlarm) -> Self {
+        Self { alarm, known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
     }
 
     /// Keeps the state of a new upload.
@@ -93,7 +96,7 @@ impl Uploads {
             return Err(no_such_upload());
         };
         let opened = match record::open(keyring, area.id(), &name, &stored).await? {
-            Ok(plain) => state::decode(at, area, folder, &plain)?,
+            Ok(plain) => state::decode(at, area, folder, self.alarm.clone(), &plain)?,
             Err(why) => Err(why),
         };
         let state = Arc::new(opened.map_err(|why| Error::tampered(format!("state of an upload: {why}")))?);
@@ -130,12 +133,6 @@ impl Uploads {
     }
 }
 
-impl Default for Uploads {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl UploadState {
     /// Keeps the record of an attempt at a part whose bytes are stored.
     pub async fn keep(&self, part: &PartRecord) -> Result<()> {
@@ -153,7 +150,10 @@ impl UploadState {
             for Named { name, .. } in page.entries {
                 match name.strip_prefix(&below).and_then(|name| self.records.read(name)) {
                     Some(record) => out.push(record),
-                    None => tracing::error!(name, alert = "tampered", "no record of this upload's parts"),
+                    None => {
+                        tracing::error!(name, alert = "tampered", "no record of this upload's parts");
+                        self.alarm.raise();
+                    }
                 }
             }
         }

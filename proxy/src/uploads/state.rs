@@ -12,6 +12,7 @@ use super::folder::Folder;
 use super::part::RecordKey;
 use crate::backend::SystemArea;
 use crate::error::{Error, Result};
+use crate::metrics::TamperAlarm;
 use crate::plan::multipart::Checksums;
 use crate::s3::name::{BucketName, ObjectKey};
 
@@ -38,6 +39,7 @@ pub struct UploadState {
     pub(super) area: SystemArea,
     pub(super) folder: Folder,
     pub(super) records: RecordKey,
+    pub(super) alarm: TamperAlarm,
     trailer: TrailerKey,
     envelope: Envelope,
     md5: bool,
@@ -111,6 +113,7 @@ pub(super) fn decode(
     at: &UploadRef<'_>,
     area: SystemArea,
     folder: Folder,
+    alarm: TamperAlarm,
     plain: &[u8],
 ) -> Result<Result<UploadState, &'static str>> {
     let (keys, document) = match parse(plain) {
@@ -133,7 +136,7 @@ pub(super) fn decode(
     };
     let records = RecordKey::new(&records, area.id(), folder.as_str())?;
     let trailer = TrailerKey::from_bytes(trailer);
-    Ok(Ok(UploadState { area, folder, records, trailer, envelope, md5: document.md5, checksums }))
+    Ok(Ok(UploadState { area, folder, records, alarm, trailer, envelope, md5: document.md5, checksums }))
 }
 
 /// The two keys and what stands behind them.
@@ -163,14 +166,19 @@ impl Owner {
     }
 
     pub(super) fn read(plain: &[u8]) -> Result<Self, &'static str> {
-        const UNKNOWN: &str = "it names what no upload of ours is called";
         let (_, document) = parse(plain)?;
-        let key = URL_SAFE_NO_PAD.decode(&document.key).map_err(|_| UNKNOWN)?;
+        Self::of(&document.bucket, &document.key, document.upload, document.created)
+    }
+
+    /// From the fields of a document.
+    pub(super) fn of(bucket: &str, key: &str, id: String, created_ms: u64) -> Result<Self, &'static str> {
+        const UNKNOWN: &str = "it names what no upload of ours is called";
+        let key = URL_SAFE_NO_PAD.decode(key).map_err(|_| UNKNOWN)?;
         Ok(Self {
-            bucket: BucketName::parse(document.bucket.as_bytes()).map_err(|_| UNKNOWN)?,
+            bucket: BucketName::parse(bucket.as_bytes()).map_err(|_| UNKNOWN)?,
             key: ObjectKey::parse(key).map_err(|_| UNKNOWN)?,
-            id: document.upload,
-            created_ms: document.created,
+            id,
+            created_ms,
         })
     }
 }

@@ -55,7 +55,7 @@ pub async fn strays(
                 continue;
             }
             let folder = Folder::of(&UploadRef { bucket, key: &key, id: &id });
-            if area.get(&folder.state()).await?.is_none() {
+            if area.get(&folder.state()).await?.is_none() && area.get(&folder.own()).await?.is_none() {
                 tell(Stray { bucket: bucket.clone(), key, id, initiated: initiated.text });
             }
         }

@@ -49,6 +49,7 @@ pub async fn sweep(services: &Services, backend: &Backend) -> Result<Tally> {
             backend = backend.name(),
             uploads = tally.looked_at(),
             ended = tally.ended,
+            abandoned = tally.abandoned,
             orphaned = tally.orphaned,
             objects = tally.objects,
             under_way = tally.under_way,
@@ -66,6 +67,9 @@ fn log(backend: &Backend, judged: &Judged) {
     match &judged.fate {
         Fate::Ended(objects) | Fate::Orphaned(objects) => {
             tracing::info!(backend, place, objects, "collected what an ended upload left behind");
+        }
+        Fate::Abandoned(objects) => {
+            tracing::info!(backend, place, objects, "ended a copy whose process had ended");
         }
         Fate::Kept(why) => tracing::warn!(backend, place, why, "cannot tell whether an upload has ended"),
         Fate::Young | Fate::UnderWay => {}

@@ -176,7 +176,7 @@ impl Rewrapper<'_> {
                 if seal_in_place(services, &target, &found, &key, context).await?.is_some() {
                     return Ok("sealed anew");
                 }
-            } else if onto_itself(&target, &found, &key, context).await?.is_some() {
+            } else if onto_itself(services, &target, &found, &key, context).await?.is_some() {
                 return Ok("re-wrapped");
             }
         }

@@ -4,7 +4,6 @@
 mod checkpoint;
 mod ground;
 mod list;
-mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +16,11 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 
 use super::Failure;
+use super::progress::Progress;
 use crate::backend::Backend;
 use crate::s3::name::{BucketName, ObjectKey};
 use checkpoint::Checkpoint;
 pub(super) use ground::Ground;
-use progress::Progress;
 
 /// What every such command takes.
 #[derive(Debug, Args)]
@@ -134,7 +133,7 @@ pub(super) async fn walk(
         return Err(Failure::Usage(format!("{} is the proxy's own bucket", place.bucket)));
     }
     let mut checkpoint = Checkpoint::open(arguments.checkpoint.as_deref(), task, place)?;
-    let mut progress = Progress::new(task, checkpoint.report.objects());
+    let progress = Progress::new(task, "objects", checkpoint.report.objects());
     if let Some(after) = &checkpoint.after {
         progress.line(out, &format!("going on after {}", shown(place, after)))?;
     }
@@ -147,7 +146,7 @@ pub(super) async fn walk(
                 progress.line(out, &format!("{}: {why}", shown(place, object.key.as_bytes())))?;
             }
             checkpoint.report.add(&visit);
-            progress.step(&checkpoint.report);
+            progress.set(checkpoint.report.objects(), checkpoint.report.failed, "failed");
         }
         drop(visits);
         let Some(next) = page.next else { break };

@@ -163,7 +163,8 @@ impl Copying<'_> {
     async fn rewrap(&self, source: &Source<'_>) -> Result<Option<Copied>> {
         let (headers, conditions) = self.headers(source, Writing::Copy).await?;
         let (source, found, key) = (source.target(), &source.found, &self.key);
-        Rewrap { source, found, destination: self.target, key, headers, conditions }.make().await
+        let (services, destination) = (self.services, self.target);
+        Rewrap { services, source, found, destination, key, headers, conditions }.make().await
     }
 
     /// After a condition failed at the backend: whether it is one of the client's on the destination, as it is now.

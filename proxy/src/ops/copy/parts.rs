@@ -13,6 +13,7 @@ use crate::config::EtagPolicy;
 use crate::error::{Code, Error, Result};
 use crate::info;
 use crate::ops::multipart::behind::{self, Begun};
+use crate::ops::multipart::own::OwnUpload;
 use crate::plan::multipart::{MAX_PART_NUMBER, MIN_PART};
 use crate::s3::checksum::ChecksumAlgorithm;
 
@@ -82,6 +83,7 @@ async fn whole(mut body: StoredBody) -> Result<BodyFacts> {
 struct Upload<'a> {
     pump: &'a Pump<'a>,
     begun: Begun,
+    own: OwnUpload<'a>,
     entries: Vec<PartEntry>,
     /// The backend's ETags.
     tags: Vec<(u16, String)>,
@@ -97,7 +99,8 @@ impl<'a> Upload<'a> {
         let mut all = pump.to.outgoing(Method::POST).headers;
         all.extend(headers);
         let begun = behind::begin(pump.to, all, pump.key).await?;
-        Ok((Self { pump, begun, entries: Vec::new(), tags: Vec::new() }, conditions))
+        let own = OwnUpload::on_record(pump.services, pump.to, begun.id.clone()).await?;
+        Ok((Self { pump, begun, own, entries: Vec::new(), tags: Vec::new() }, conditions))
     }
 
     async fn part(&mut self, number: u16, plain: Cut<'_>, checksum: Option<Vec<u8>>) -> Result<()> {
@@ -174,9 +177,12 @@ impl<'a> Upload<'a> {
             Err(error) => Err(error),
         };
         match made {
-            Ok((facts, (headers, backend_etag))) => Ok(Stored { facts, headers, backend_etag }),
+            Ok((facts, (headers, backend_etag))) => {
+                self.own.ended().await;
+                Ok(Stored { facts, headers, backend_etag })
+            }
             Err(error) => {
-                behind::give_up(to, id).await;
+                self.own.give_up().await;
                 Err(error)
             }
         }

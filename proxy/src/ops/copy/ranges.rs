@@ -9,12 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_format::Envelope;
 
 use super::rewrap::{Copied, Rewrap};
-use crate::ops::tags::tags_of;
 use crate::error::{Error, Result};
 use crate::info;
 use crate::ops::late;
 use crate::ops::multipart::behind;
+use crate::ops::multipart::own::OwnUpload;
 use crate::ops::source::pins;
+use crate::ops::tags::tags_of;
 use crate::plan::multipart::MAX_PART_NUMBER;
 use crate::s3::xml::parse_backend_copy;
 
@@ -35,9 +36,11 @@ pub(super) async fn copy(of: &Rewrap<'_>, envelope: &Envelope) -> Result<Copied>
     let mut all = target.outgoing(Method::POST).headers;
     all.extend(headers(of).await?);
     let (id, _) = behind::begin_under(target, all, envelope).await?;
-    let copied = Box::pin(fill(of, &id)).await;
-    if copied.is_err() {
-        behind::give_up(target, &id).await;
+    let own = OwnUpload::on_record(of.services, target, id).await?;
+    let copied = Box::pin(fill(of, own.id())).await;
+    match &copied {
+        Ok(_) => own.ended().await,
+        Err(_) => own.give_up().await,
     }
     copied
 }

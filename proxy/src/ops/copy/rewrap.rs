@@ -15,9 +15,12 @@ use crate::ops::late;
 use crate::ops::source::pins;
 use crate::ops::write_key::WriteKey;
 use crate::s3::xml::parse_backend_copy;
+use crate::services::Services;
 
 /// One copy to be made.
 pub(crate) struct Rewrap<'a> {
+    /// Everything that runs.
+    pub(crate) services: &'a Services,
     /// A sealed object, on the destination's backend.
     pub(crate) source: Target<'a>,
     /// What was found there; its envelope was opened.

@@ -45,7 +45,7 @@ pub async fn update_object_encryption(
         let context = sse.context_len();
         let key = WriteKey::of(services, request, &target, sse).await?;
         let headers = if is_pinned(&target, &found) {
-            let copied = onto_itself(&target, &found, &key, context).await;
+            let copied = onto_itself(services, &target, &found, &key, context).await;
             services.info.forget(target.bucket, target.key, None);
             copied?.map(|copied| answer::from_backend(&copied.headers))
         } else {
@@ -64,6 +64,7 @@ pub async fn update_object_encryption(
 /// Copies an object onto itself under `key`, with all that it has. `found` is what its headers tell: with HEAD every backend
 /// shows a lock, and no byte of the object moves. `None`: it was replaced meanwhile, and stays as it is.
 pub(crate) async fn onto_itself(
+    services: &Services,
     target: &Target<'_>,
     found: &Found,
     key: &WriteKey,
@@ -72,7 +73,7 @@ pub(crate) async fn onto_itself(
     let headers = own_headers(&found.headers)?;
     write::check_limits(&headers, 0, context, &target.backend.config().limits)?;
     let conditions = self_pins(target, &found.info, Writing::Copy)?;
-    Rewrap { source: *target, found, destination: *target, key, headers, conditions }.make().await
+    Rewrap { services, source: *target, found, destination: *target, key, headers, conditions }.make().await
 }
 
 /// The envelope of an object whose encryption can be changed so.

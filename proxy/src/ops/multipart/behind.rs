@@ -6,9 +6,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_format::{Envelope, Kind, ObjectSecrets};
 
-use crate::backend::Response;
+use crate::backend::{Response, error_from};
 use crate::body;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::info::{self, Target};
 use crate::keys::random::SystemRandom;
 use crate::ops::late;
@@ -91,10 +91,17 @@ pub(in crate::ops) async fn store_trailer(
     target.backend.call(target.caller, out, trailer).await
 }
 
-/// Ends an upload that no client will hear of.
-pub(in crate::ops) async fn give_up(target: &Target<'_>, id: &str) {
+/// Ends an upload that no client will hear of. Whether it is no more.
+pub(in crate::ops) async fn give_up(target: &Target<'_>, id: &str) -> bool {
     let out = target.outgoing(Method::DELETE).param("uploadId", id);
-    if let Err(error) = target.backend.call(target.caller, out, Bytes::new()).await {
-        tracing::warn!(%error, "an upload that came to nothing stays on the backend");
+    let error = match target.backend.call(target.caller, out, Bytes::new()).await {
+        Ok(response) if response.is_success() => return true,
+        Ok(response) => error_from(response, &target.names()).await,
+        Err(error) => error,
+    };
+    if *error.code() == Code::NoSuchUpload {
+        return true;
     }
+    tracing::warn!(%error, "an upload that came to nothing stays on the backend");
+    false
 }

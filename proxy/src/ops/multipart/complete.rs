@@ -27,7 +27,8 @@ use crate::plan::multipart::{
 };
 use crate::s3::S3Request;
 use crate::s3::xml::{
-    Completed, ListedPart, MAX_COMPLETE_BODY, parse_backend_parts, parse_complete, render_completed,
+    AboutUpload, Completed, ListedPart, MAX_COMPLETE_BODY, parse_backend_parts, parse_complete,
+    render_completed,
 };
 use crate::services::Services;
 use crate::uploads::{UploadRef, UploadState, no_such_upload};
@@ -127,7 +128,7 @@ impl Completion<'_> {
 
     async fn attempt(&self, state: &UploadState) -> Result<Made, Tried> {
         let records = state.records().await?;
-        let current = backend_parts(&self.target, self.at.id).await?;
+        let (current, _) = backend_parts(&self.target, self.at.id).await?;
         let chosen = choose(&self.listed, &records, &current, state.checksums()).map_err(|error| {
             let raced = *error.code() == Code::InvalidPart && is_unsettled(&self.listed, &records, &current);
             if raced { Tried::Raced(error) } else { Tried::Failed(error) }
@@ -273,8 +274,8 @@ fn shown_checksum(facts: &SealedFacts, parts: usize) -> Option<ShownChecksum> {
     ShownChecksum::of_fact(facts.checksum.as_ref()?, u16::try_from(parts).ok())
 }
 
-/// The parts that the backend has now.
-pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<Standing> {
+/// The parts that the backend has now, and what it says of their upload.
+pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<(Standing, AboutUpload)> {
     let mut all = Standing::new();
     let mut marker: Option<String> = None;
     loop {
@@ -298,7 +299,7 @@ pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<S
         match page.next {
             Some(next) if news => marker = Some(next),
             Some(_) => return Err(info::unexpected("a list of parts that goes in circles")),
-            None => return Ok(all),
+            None => return Ok((all, page.about)),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn list_parts(services: &Services, request: &Verified<S3Request
     let at = upload(&target, request)?;
     let state = services.uploads.load(&services.keyring, route.backend, &at).await?;
     // Of an upload that has ended the backend says so.
-    let current = backend_parts(&target, at.id).await?;
+    let (current, about) = backend_parts(&target, at.id).await?;
     let mut parts = newest(state.records().await?, &current);
     parts.retain(|part| part.number > marker);
     let truncated = parts.len() > usize::from(max_parts);
@@ -44,6 +44,7 @@ pub(super) async fn list_parts(services: &Services, request: &Verified<S3Request
         key: &if url { encode_path(target.key.as_bytes()) } else { target.key.to_lossy() },
         encoding_type: url.then_some("url"),
         upload_id: at.id,
+        about: &about,
         marker,
         max_parts,
         truncated,

@@ -7,6 +7,7 @@ mod complete;
 mod create;
 mod last;
 mod list_parts;
+pub(super) mod own;
 mod part;
 mod part_copy;
 

@@ -26,8 +26,9 @@ pub use encryption::{DefaultEncryption, EncryptionRule, parse_encryption, render
 pub use error::{ErrorContext, error_body};
 pub use find::first_text;
 pub use multipart::{
-    BackendParts, Completed, ListedPart, MAX_COMPLETE_BODY, PartList, ShownPart, parse_backend_parts,
-    parse_complete, parse_initiated, render_complete, render_completed, render_initiated, render_part_list,
+    AboutUpload, BackendParts, Completed, ListedPart, MAX_COMPLETE_BODY, PartList, ShownPart,
+    parse_backend_parts, parse_complete, parse_initiated, render_complete, render_completed,
+    render_initiated, render_part_list,
 };
 pub use object_encryption::{ObjectEncryption, parse_object_encryption};
 pub use tagging::{parse_sent_tags, parse_tags};

@@ -100,6 +100,28 @@ pub struct BackendParts {
     pub etags: Vec<(u16, String)>,
     /// The marker of the next page, if there is more.
     pub next: Option<String>,
+    /// Whose upload it is.
+    pub about: AboutUpload,
+}
+
+/// What a backend says of an upload that is told to clients as it is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AboutUpload {
+    /// Who began it.
+    pub initiator: Option<Person>,
+    /// Whose its object will be.
+    pub owner: Option<Person>,
+    /// The storage class of its object.
+    pub storage_class: Option<String>,
+}
+
+/// An account, or a user of one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Person {
+    /// Its id.
+    pub id: String,
+    /// Its name, where it has one.
+    pub name: Option<String>,
 }
 
 /// Reads a page of a backend's ListParts.
@@ -130,6 +152,11 @@ fn backend_parts(body: &[u8]) -> Result<BackendParts, Broken> {
             }
             b"IsTruncated" => truncated = tokens.text()?.trim() == "true",
             b"NextPartNumberMarker" => page.next = Some(tokens.text()?.trim().to_owned()),
+            b"Initiator" => page.about.initiator = person(&mut tokens)?,
+            b"Owner" => page.about.owner = person(&mut tokens)?,
+            b"StorageClass" => {
+                page.about.storage_class = Some(tokens.text()?).filter(|class| !class.is_empty());
+            }
             _ => tokens.skip()?,
         }
     }
@@ -138,6 +165,19 @@ fn backend_parts(body: &[u8]) -> Result<BackendParts, Broken> {
     }
     page.next = page.next.filter(|_| truncated);
     Ok(page)
+}
+
+/// `None` where it has no id.
+fn person(tokens: &mut Tokens<'_>) -> Result<Option<Person>, Broken> {
+    let mut person = Person::default();
+    while let Some(name) = tokens.child()? {
+        match name {
+            b"ID" => person.id = tokens.text()?,
+            b"DisplayName" => person.name = Some(tokens.text()?).filter(|name| !name.is_empty()),
+            _ => tokens.skip()?,
+        }
+    }
+    Ok(Some(person).filter(|person| !person.id.is_empty()))
 }
 
 /// The upload id in a backend's answer to CreateMultipartUpload.
@@ -221,6 +261,8 @@ pub struct PartList<'a> {
     pub encoding_type: Option<&'a str>,
     /// The upload.
     pub upload_id: &'a str,
+    /// Whose it is.
+    pub about: &'a AboutUpload,
     /// Parts above this number were asked for.
     pub marker: u16,
     /// At most so many.
@@ -242,7 +284,17 @@ pub fn render_part_list(list: &PartList<'_>) -> String {
     }
     writer.text("Key", list.key);
     writer.text("UploadId", list.upload_id);
-    writer.text("StorageClass", "STANDARD");
+    for (element, person) in [("Initiator", &list.about.initiator), ("Owner", &list.about.owner)] {
+        if let Some(person) = person {
+            writer.open(element);
+            writer.text("ID", &person.id);
+            if let Some(name) = &person.name {
+                writer.text("DisplayName", name);
+            }
+            writer.close();
+        }
+    }
+    writer.text("StorageClass", list.about.storage_class.as_deref().unwrap_or("STANDARD"));
     writer.text("PartNumberMarker", &list.marker.to_string());
     let next = list.parts.last().map_or(list.marker, |part| part.number);
     writer.text("NextPartNumberMarker", &next.to_string());
@@ -317,6 +369,7 @@ mod tests {
         .unwrap();
         assert_eq!(page.etags, [(2, "b".to_owned()), (1, "a".to_owned())]);
         assert_eq!(page.next.as_deref(), Some("2"));
+        assert_eq!(page.about, AboutUpload::default());
         let endless =
             parse_backend_parts(b"<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>");
         assert_eq!(endless.unwrap_err().code(), &Code::BadGateway);
@@ -324,6 +377,34 @@ mod tests {
             parse_initiated(b"<InitiateMultipartUploadResult><Key>k</Key></InitiateMultipartUploadResult>")
                 .is_err()
         );
+    }
+
+    #[test]
+    fn whose_an_upload_is_is_told_as_the_backend_tells_it() {
+        let about = "<Initiator><ID>arn:1</ID><DisplayName>a&amp;b</DisplayName></Initiator>\
+                     <Owner><ID>2</ID></Owner><StorageClass>STANDARD_IA</StorageClass>";
+        let page =
+            parse_backend_parts(format!("<ListPartsResult>{about}</ListPartsResult>").as_bytes()).unwrap();
+        let list = |about: &AboutUpload| {
+            render_part_list(&PartList {
+                bucket: "b",
+                key: "k",
+                encoding_type: None,
+                upload_id: "u",
+                about,
+                marker: 0,
+                max_parts: 1,
+                truncated: false,
+                checksum: None,
+                parts: &[],
+            })
+        };
+        assert!(list(&page.about).contains(about), "{}", list(&page.about));
+        // What has no id is nobody.
+        let nobody = b"<ListPartsResult><Owner><ID></ID></Owner><Initiator/></ListPartsResult>";
+        let shown = list(&parse_backend_parts(nobody).unwrap().about);
+        assert!(!shown.contains("Owner") && !shown.contains("Initiator"), "{shown}");
+        assert!(shown.contains("<StorageClass>STANDARD</StorageClass>"), "{shown}");
     }
 
     #[test]
