@@ -353,7 +353,7 @@ async fn what_is_no_whole_form_is_not_stored() {
     let start = large.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     for (what, body) in [
         ("no file", format!("{}--BoundarY--\r\n", &body[..file]).into_bytes()),
-        ("no end", body[..body.len() - 4].as_bytes().to_vec()),
+        ("no end", body.as_bytes()[..body.len() - 4].to_vec()),
         ("another end", body.replace("BoundarY--", "Boundary--").into_bytes()),
         ("nothing", Vec::new()),
         ("another beginning", format!("x{body}").into_bytes()),

@@ -41,8 +41,14 @@ impl Policy {
         let json = STANDARD.decode(encoded).map_err(|_| invalid("it is not base64"))?;
         let document: Document = serde_json::from_slice(&json)
             .map_err(|_| invalid("it is not a JSON object of `expiration` and `conditions` alone"))?;
-        let expiration = OffsetDateTime::parse(&document.expiration, &Rfc3339)
-            .map_err(|_| invalid("its `expiration` is not like 2007-12-01T12:00:00.000Z"))?;
+        // RFC 3339 leaves it open what stands between date and time.
+        let expiration = document
+            .expiration
+            .get(10..11)
+            .filter(|between| *between == "T")
+            .and_then(|_| OffsetDateTime::parse(&document.expiration, &Rfc3339).ok());
+        let expiration =
+            expiration.ok_or_else(|| invalid("its `expiration` is not like 2007-12-01T12:00:00.000Z"))?;
         let mut conditions = Vec::new();
         for condition in document.conditions {
             match condition {
@@ -65,8 +71,9 @@ impl Policy {
                 Condition::Equals(name, wanted) => {
                     (value(name) == Some(wanted.as_str()), format!("[\"eq\", \"${name}\", \"{wanted}\"]"))
                 }
+                // With an empty prefix it allows any value, and none.
                 Condition::StartsWith(name, prefix) => (
-                    value(name).is_some_and(|value| starts(name, value, prefix)),
+                    starts(name, value(name).unwrap_or_default(), prefix),
                     format!("[\"starts-with\", \"${name}\", \"{prefix}\"]"),
                 ),
                 Condition::Length(..) => continue,
@@ -214,6 +221,8 @@ mod tests {
         assert!(decide(all, &good[1..]).unwrap_err().contains("$key"), "a field that is missing");
         assert!(decide(json!([["eq", "$key", "k"]]), &[("key", "k")]).unwrap_err().contains("bucket"));
         assert!(decide(json!([{"bucket": "other"}]), &[]).is_err());
+        let any = json!([{"bucket": "pictures"}, ["starts-with", "$acl", ""]]);
+        assert_eq!((decide(any.clone(), &[]), decide(any, &[("acl", "private")])), (Ok(()), Ok(())));
         let types = json!([{"bucket": "pictures"}, ["starts-with", "$Content-Type", "image/"]]);
         assert_eq!(decide(types.clone(), &[("content-type", "image/png, image/gif")]), Ok(()));
         assert!(decide(types, &[("content-type", "image/png,text/html")]).is_err());
@@ -259,6 +268,7 @@ mod tests {
             "no base64!".to_owned(),
             STANDARD.encode("{}"),
             STANDARD.encode(r#"{"expiration":"tomorrow","conditions":[]}"#),
+            STANDARD.encode(r#"{"expiration":"2026-01-01 13:00:00Z","conditions":[]}"#),
             STANDARD.encode(r#"{"EXPIRATION":"2026-01-01T13:00:00Z","conditions":[]}"#),
             STANDARD.encode(r#"{"expiration":"2026-01-01T13:00:00Z"}"#),
             STANDARD.encode(r#"{"expiration":"2026-01-01T13:00:00Z","conditions":[],"more":1}"#),
