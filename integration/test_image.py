@@ -63,8 +63,8 @@ def static_binary(folder: Path) -> Path:
     flags = re.search(r"^ENV RUSTFLAGS='(.*)'$", DOCKERFILE, re.M)[1].split()
     assert "target-feature=+crt-static" in flags
     libraries = ["-L", f"dependency={built / 'deps'}", "--extern", f"s3cloak={built / 'libs3cloak.rlib'}"]
-    command = ["rustc", "--edition", "2024", "--crate-name", "s3cloak", *flags, *libraries, "-o", out, "proxy/src/main.rs"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=170)
+    command = ["rustc", "--edition", "2024", "--crate-name", "s3cloak", *flags, "-C", "strip=symbols", *libraries, "-o", out]
+    subprocess.run([*command, "proxy/src/main.rs"], cwd=ROOT, check=True, timeout=170)
     return out
 
 
@@ -133,8 +133,13 @@ def authority(tmp_path_factory) -> Pki:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory, authority) -> Image:
-    return Image(tmp_path_factory.mktemp("image"), authority.ca)
+def image(tmp_path_factory, authority):
+    image = Image(tmp_path_factory.mktemp("image"), authority.ca)
+    yield image
+    # Several copies of a large file; nothing that is still mounted is walked into.
+    image.buildah("rm", "--all")
+    assert str(image.folder) not in Path("/proc/self/mountinfo").read_text()
+    shutil.rmtree(image.folder)
 
 
 @pytest.fixture(scope="module")
