@@ -63,6 +63,22 @@ def test_links_lead_somewhere(guide):
     assert links and [link for link in links if not (guide.parent / link).exists()] == []
 
 
+def seconds(time: str) -> int:
+    """`5m` or `310s`."""
+    return int(time[:-1]) * {"s": 1, "m": 60}[time[-1]]
+
+
+def test_what_stops_the_proxy_gives_it_its_time():
+    """A unit and the compose files, against the configurations that they start it with."""
+    linux = next(c.values[0] for c in configurations() if c.id.startswith("linux"))
+    (timeout,) = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.M)
+    assert int(timeout) > seconds(yaml.safe_load(linux)["limits"]["drain"])
+    for compose, config in [("compose.yaml", "s3cloak.yaml"), ("compose.sidecar.yaml", "s3cloak.sidecar.yaml")]:
+        service = yaml.safe_load((ROOT / "docker" / compose).read_text())["services"]["s3cloak"]
+        drain = yaml.safe_load((ROOT / "docker" / config).read_text())["limits"]["drain"]
+        assert seconds(service["stop_grace_period"]) > seconds(drain), compose
+
+
 def test_the_manifests_fit_together():
     documents = [d for manifest in MANIFESTS for d in yaml.safe_load_all(manifest.read_text())]
     by_kind = {d["kind"]: d for d in documents}
@@ -75,6 +91,9 @@ def test_the_manifests_fit_together():
     config = yaml.safe_load(by_kind["ConfigMap"]["data"]["config.yaml"])
     assert config["listen"][0]["address"].endswith(f":{ports['s3']}") and config["admin"]["address"].endswith(f":{ports['admin']}")
     assert [port["targetPort"] for port in by_kind["Service"]["spec"]["ports"]] == ["s3"], "the admin port is not for clients"
+    # Nothing is killed before its transfers had their time.
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > pause + seconds(config["limits"]["drain"])
     assert container["securityContext"]["readOnlyRootFilesystem"] and pod["spec"]["securityContext"]["runAsNonRoot"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["spec"]["volumes"]}
 
