@@ -108,7 +108,9 @@ async fn ten_thousand_puts_and_gets_over_ten_buckets_cost_at_most_ten_key_calls_
 async fn a_thousand_requests_at_once_on_a_cold_key_are_one_call() {
     let kes = TestKes::start().await.unwrap();
     kes.create_key("test-key");
-    let stack = Stack::with(Options { keys: Some(client_of(&kes)), ..Options::default() }).await;
+    // A thousand connections to the storage at once take their time on a machine that is busy elsewhere.
+    let backend = "    timeouts: { connect: 1m }";
+    let stack = Stack::with(Options { keys: Some(client_of(&kes)), backend, ..Options::default() }).await;
     stack.put("there", &body_of(1)).await;
     let (cold, _services) = stack.replica(client_of(&kes), support::CALM).await;
     stack.store.create_bucket(&bucket_of(0)).unwrap();
@@ -129,7 +131,8 @@ async fn a_thousand_requests_at_once_on_a_cold_key_are_one_call() {
             });
         }
         let answers = requests.join_all().await;
-        assert!(answers.iter().all(|answer| answer.status == 200), "{verb}: {:?}", answers[0]);
+        let bad: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+        assert!(bad.is_empty(), "{verb}: {} such as {}", bad.len(), bad[0].text());
         assert_eq!(kes.faults().calls(verb) - before, 1, "{verb}");
         kes.faults().clear();
     }
