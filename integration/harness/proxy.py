@@ -37,6 +37,7 @@ def config(
     admin: int | None = None,
     access: str = backends.ACCESS,
     secret: str = backends.SECRET,
+    region: str | None = None,
     **more,
 ) -> dict:
     """A whole configuration in front of one backend; `more` replaces or adds top-level keys."""
@@ -44,6 +45,8 @@ def config(
     if https and pki:
         tls = {"certificate": str(pki.certificate), "private_key": str(pki.key)}
         listen.append({"address": f"127.0.0.1:{https}", "tls": tls, "domains": ["s3.test"]})
+    for listener in listen if region else []:
+        listener["region"] = region
     everything = [{"buckets": ["*"], "actions": ["read", "write", "admin"], "keys": ["*"]}]
     return {
         "listen": listen,

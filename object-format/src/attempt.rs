@@ -7,7 +7,7 @@ use crate::error::SealError;
 use crate::key::{Dek, KeyRef, SALT, Salt, TrailerKey};
 use crate::length;
 use crate::seal::{PartSealer, Sealer};
-use crate::trailer::{MAX_PART_NUMBER, PartEntry};
+use crate::trailer::{ChecksumFact, MAX_PART_NUMBER, PartEntry};
 
 /// What an envelope wraps: the DEK and, for a single PUT, the salt of its segment and its plaintext size.
 pub struct ObjectSecrets {
@@ -18,8 +18,21 @@ pub struct ObjectSecrets {
 /// The wrapped facts of a single PUT.
 #[derive(Clone, Copy)]
 pub(crate) struct SingleBody {
+    /// Of the segment. An empty object has none, and here the algorithm of its checksum (0 for none) and zeros.
     pub(crate) salt: Salt,
     pub(crate) size: u64,
+}
+
+impl SingleBody {
+    /// `None` for what no writer makes.
+    pub(crate) fn parse(salt: Salt, size: u64) -> Option<Self> {
+        let [algorithm, zeros @ ..] = salt;
+        let fits = match size {
+            0 => zeros == [0; SALT - 1] && (algorithm == 0 || ChecksumFact::value_len(algorithm).is_some()),
+            _ => size <= length::MAX_PLAIN,
+        };
+        fits.then_some(Self { salt, size })
+    }
 }
 
 impl ObjectSecrets {
@@ -36,6 +49,12 @@ impl ObjectSecrets {
     /// The authenticated plaintext size, in bytes, of a single PUT; a multipart object's stands in its trailer.
     pub fn single_size(&self) -> Option<u64> {
         self.single.map(|single| single.size)
+    }
+
+    /// Under which algorithm (see [`ChecksumFact`]) an empty single PUT has its checksum. It has no trailer that says so.
+    pub fn empty_checksum(&self) -> Option<u8> {
+        let empty = self.single.filter(|single| single.size == 0)?;
+        Some(empty.salt[0]).filter(|algorithm| *algorithm != 0)
     }
 
     /// The key of the object's trailer, which opens no data.
@@ -59,9 +78,25 @@ impl Attempt {
     pub fn single(plain_size: u64, rng: &mut dyn Random) -> Self {
         let dek = Dek::generate(rng);
         let mut salt = [0; SALT];
-        rng.fill(&mut salt);
+        if plain_size > 0 {
+            rng.fill(&mut salt);
+        }
         let single = SingleBody { salt, size: plain_size };
         Self { secrets: ObjectSecrets { dek, single: Some(single) }, single }
+    }
+
+    /// An attempt for an empty object that has a checksum under this algorithm (see [`ChecksumFact`]).
+    ///
+    /// # Errors
+    /// [`SealError::Facts`] for an algorithm that the format does not know.
+    pub fn empty(checksum: u8, rng: &mut dyn Random) -> Result<Self, SealError> {
+        if ChecksumFact::value_len(checksum).is_none() {
+            return Err(SealError::Facts("no such checksum algorithm"));
+        }
+        let mut this = Self::single(0, rng);
+        this.single.salt[0] = checksum;
+        this.secrets.single = Some(this.single);
+        Ok(this)
     }
 
     /// The object's envelope, under a wrap salt of its own.

@@ -168,3 +168,17 @@ fn tables_that_the_spec_does_not_know_are_refused() {
     let doubled = retrailed(&two, |table, _| table[113] = 1);
     assert_eq!(doubled, Err(OpenError::NotAuthentic), "a number twice");
 }
+
+#[test]
+fn where_an_empty_object_has_no_salt_nothing_else_stands() {
+    let empty = seal_single("strict", vec![], &[]);
+    let with =
+        |at: usize, value: u8| opens(&rewrapped(&empty.envelope, |_, secrets| secrets[at] = value).unwrap());
+    for algorithm in 0..=10 {
+        assert!(with(32, algorithm), "{algorithm}");
+    }
+    assert!(!with(32, 11) && !with(32, 255));
+    for at in 33..48 {
+        assert!(!with(at, 1), "{at}");
+    }
+}

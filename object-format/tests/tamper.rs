@@ -144,6 +144,21 @@ fn an_empty_single_put_has_an_empty_body_and_nothing_else() {
     assert_eq!(open_full(&sealed.layout(), &body, &[]), (vec![], Err(OpenError::NotAuthentic)));
     assert_eq!(sealed.layout().body_range(0..10), CipherRange { start: 0, end: 0 });
     assert_eq!(open_range(&sealed.layout(), 0..10, &[], &[]), (vec![], Ok(())));
+    // What a trailer would say of its checksum, the envelope does.
+    assert_eq!(secrets.empty_checksum(), None);
+    for algorithm in 1..=10 {
+        let attempt = Attempt::empty(algorithm, &mut Seeded::new("e")).unwrap();
+        let key = bucket_key();
+        let header = header(Kind::Single);
+        let sealed = attempt.envelope(header, KeyRef::Bucket(&key), &NAME, &mut Seeded::new("f")).unwrap();
+        let secrets = sealed.open(KeyRef::Bucket(&key), &NAME).unwrap();
+        assert_eq!((secrets.single_size(), secrets.empty_checksum()), (Some(0), Some(algorithm)));
+        assert_eq!(attempt.into_sealer().finish(&facts()).unwrap(), []);
+    }
+    for unknown in [0, 11, 255] {
+        assert!(matches!(Attempt::empty(unknown, &mut Seeded::new("e")), Err(SealError::Facts(_))));
+    }
+    assert_eq!(seal_single("one", vec![1], &[]).secrets().empty_checksum(), None);
     // An attempt at an empty object refuses any byte, and its sealer gives nothing.
     let mut sealer = Attempt::single(0, &mut Seeded::new("e")).into_sealer();
     assert_eq!(sealer.push(b"x", &mut |_| panic!("emitted")), Err(SealError::TooLong { declared: 0 }));

@@ -173,6 +173,14 @@ fn made(name: &str) -> (Arc<Sealed>, Vec<u8>) {
 fn seal(name: &str) -> Sealed {
     match name {
         "single-empty" => seal_single(name, plaintext(name, 0), &[]),
+        "single-empty-sha256" => {
+            let mut rng = Seeded::new(name);
+            let attempt = Attempt::empty(5, &mut rng).unwrap();
+            let key = bucket_key();
+            let header = header(Kind::Single);
+            let envelope = attempt.envelope(header, KeyRef::Bucket(&key), &NAME, &mut rng).unwrap();
+            Sealed { envelope, body: vec![], plain: vec![], parts: vec![] }
+        }
         "single-one-byte" => seal_single(name, plaintext(name, 1), &[]),
         "single-one-chunk" => seal_single(name, plaintext(name, 65536), &[]),
         "single-one-chunk-and-a-byte" => seal_single(name, plaintext(name, 65537), &[]),
@@ -260,6 +268,7 @@ fn all() -> Vec<Vector> {
 
     for (name, about, size) in [
         ("single-empty", "An empty PUT: the body is empty and the envelope alone says so.", 0),
+        ("single-empty-sha256", "An empty PUT with a checksum, whose algorithm the envelope keeps.", 0),
         ("single-one-byte", "The smallest body.", 1),
         ("single-one-chunk", "Exactly one chunk.", 65536),
         ("single-one-chunk-and-a-byte", "One byte over a chunk.", 65537),

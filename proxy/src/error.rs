@@ -107,6 +107,7 @@ codes! {
     InvalidPartOrder = "InvalidPartOrder", 400;
     InvalidPolicyDocument = "InvalidPolicyDocument", 400;
     InvalidRange = "InvalidRange", 416;
+    InvalidRedirectLocation = "InvalidRedirectLocation", 400;
     InvalidRequest = "InvalidRequest", 400;
     InvalidToken = "InvalidToken", 400;
     InvalidUri = "InvalidURI", 400;

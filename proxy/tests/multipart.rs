@@ -94,7 +94,11 @@ async fn small_last_empty_and_last_numbered_parts() {
 async fn parts_are_listed_as_clients_sent_them() {
     let stack = Stack::start().await;
     let (big, small) = (random(21, MIN + 3), random(22, 10));
-    let id = create(&stack.proxy, "k", &vec![("x-amz-checksum-algorithm", "CRC32".to_owned())]).await;
+    let whole = vec![
+        ("x-amz-checksum-algorithm", "CRC32".to_owned()),
+        ("x-amz-checksum-type", "FULL_OBJECT".to_owned()),
+    ];
+    let id = create(&stack.proxy, "k", &whole).await;
     let tag_small = stored(&stack.proxy, "k", &id, 9, &small).await;
     stored(&stack.proxy, "k", &id, 2, &small).await;
     let tag_big = stored(&stack.proxy, "k", &id, 2, &big).await;
@@ -292,8 +296,13 @@ async fn checksums_are_those_of_the_upload() {
     let other = vec![("x-amz-checksum-crc32", "AAAAAA==".to_owned())];
     let answer = part(&stack.proxy, "k", &id, 1, b"", &other).await;
     assert_eq!((answer.status, answer.code()), (400, "InvalidRequest".to_owned()));
+    // The checksum of the whole will be made of what the client says of the parts.
     let answer = part(&stack.proxy, "k", &id, 1, b"hello", &vec![]).await;
-    let sum = answer.header("x-amz-checksum-sha256").unwrap().to_owned();
+    assert_eq!((answer.status, answer.code()), (400, "InvalidRequest".to_owned()));
+    let sum = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=".to_owned();
+    let right = vec![("x-amz-checksum-sha256", sum.clone())];
+    let answer = part(&stack.proxy, "k", &id, 1, b"hello", &right).await;
+    assert_eq!(answer.header("x-amz-checksum-sha256"), Some(sum.as_str()));
     let tag = answer.header("etag").unwrap();
     let with_sum = |sum: &str| {
         let part = format!(

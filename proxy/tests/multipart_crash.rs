@@ -327,6 +327,33 @@ async fn stack_etag(pair: &Pair) -> String {
 const DONE: &str = "<CompleteMultipartUploadResult><ETag>&quot;0123456789abcdef0123456789abcdef-2&quot;</ETag>\
                     </CompleteMultipartUploadResult>";
 
+const GONE: &str = "<Error><Code>NoSuchUpload</Code></Error>";
+
+#[tokio::test]
+async fn a_complete_that_comes_second_waits_for_the_object_of_the_first() {
+    let pair = Pair::new().await;
+    let (id, tags) = sent(&pair, "k", &[b"small"]).await;
+    // The storage has let go of the upload, and does not show the object yet.
+    let (gone, absent) = (Gate::new(), Gate::new());
+    let mut acts = vec![
+        ("k", Act::Answer(absent.clone(), 404, "<Error><Code>NoSuchKey</Code></Error>")),
+        ("k?uploadId=", Act::Answer(gone.clone(), 404, GONE)),
+    ];
+    pair.relay.run(move |method, target| {
+        let next = acts.last().filter(|(key, _)| target.starts_with(&format!("/photos/{key}")));
+        if *method == Method::GET && next.is_some() { acts.pop().unwrap().1 } else { Act::Pass }
+    });
+    let (second, first) = tokio::join!(complete(&pair.shaky, "k", &id, &tags), async {
+        gone.arrival().await;
+        gone.open();
+        absent.arrival().await;
+        absent.open();
+        complete(pair.good(), "k", &id, &tags).await
+    });
+    assert_eq!((outcome(&first), outcome(&second)), (Ok(s3_etag(&[b"small"])), Ok(s3_etag(&[b"small"]))));
+    assert!(pair.whole_or_absent("k", &[b"small"], "both").await);
+}
+
 #[tokio::test]
 async fn a_200_is_believed_only_of_what_stands() {
     let pair = Pair::new().await;

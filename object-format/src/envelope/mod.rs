@@ -227,10 +227,7 @@ fn unwrapped(kind: Kind, plain: &[u8]) -> Option<ObjectSecrets> {
         Kind::Single => {
             let (salt, size) = rest.split_at_checked(SALT)?;
             let size = u64::from_be_bytes(size.try_into().ok()?);
-            if size > MAX_PLAIN {
-                return None;
-            }
-            Some(SingleBody { salt: salt.try_into().ok()?, size })
+            Some(SingleBody::parse(salt.try_into().ok()?, size)?)
         }
     };
     Some(ObjectSecrets { dek, single })

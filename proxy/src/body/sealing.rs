@@ -56,8 +56,12 @@ impl Sealing for ObjectSealing<'_> {
         Learn { md5: self.etag == EtagPolicy::Md5, checksum: true, also: self.checksum }
     }
 
-    fn begin(&self, length: u64, out: &mut Outgoing) -> Result<ObjectSealer> {
-        let attempt = Attempt::single(length, &mut SystemRandom);
+    fn begin(&self, length: u64, facts: Option<&BodyFacts>, out: &mut Outgoing) -> Result<ObjectSealer> {
+        let checksum = facts.and_then(|facts| facts.checksum.as_ref()).map(|(algorithm, _)| algorithm.id());
+        let attempt = match checksum.filter(|_| length == 0) {
+            Some(algorithm) => Attempt::empty(algorithm, &mut SystemRandom).map_err(failed)?,
+            None => Attempt::single(length, &mut SystemRandom),
+        };
         let envelope = attempt
             .envelope(self.header.clone(), self.key, &self.name, &mut SystemRandom)
             .map_err(|e| Error::internal(format!("sealing an envelope: {e}")))?;
@@ -117,7 +121,7 @@ impl Sealing for PartSealing<'_> {
         Learn { md5: self.md5, checksum: true, also: Some(self.checksum) }
     }
 
-    fn begin(&self, length: u64, _: &mut Outgoing) -> Result<PartBodySealer> {
+    fn begin(&self, length: u64, _: Option<&BodyFacts>, _: &mut Outgoing) -> Result<PartBodySealer> {
         let attempt =
             PartAttempt::new(self.secrets, self.number, length, &mut SystemRandom).map_err(failed)?;
         let (sealed_len, salt) = (attempt.sealed_len(), attempt.salt());

@@ -26,7 +26,8 @@ pub trait Sealing: Sync {
     fn learn(&self) -> Learn;
     /// Begins the one attempt at a body of `length` bytes: draws its salt, and writes into the backend request what has
     /// to travel with it. A streamed body may only be named good at its end: nothing was sealed under this attempt before.
-    fn begin(&self, length: u64, out: &mut Outgoing) -> Result<Self::Sealer>;
+    /// `facts` are those of a body that was verified whole, as an empty one always is.
+    fn begin(&self, length: u64, facts: Option<&BodyFacts>, out: &mut Outgoing) -> Result<Self::Sealer>;
 }
 
 /// The sealer of one attempt, used up by its end.
@@ -64,7 +65,7 @@ pub async fn store<S: Sealing>(
     let room = if length <= sealing.buffer() { budget.try_take(length) } else { None };
 
     let Some(_room) = room else {
-        let sealer = sealing.begin(length, &mut out)?;
+        let sealer = sealing.begin(length, None, &mut out)?;
         return stream(body, backend, caller, out, sealer).await;
     };
     let capacity = usize::try_from(length).map_err(|_| Error::internal("a buffered body of 2^64"))?;
@@ -74,7 +75,7 @@ pub async fn store<S: Sealing>(
         plain.extend_from_slice(&piece);
     }
     let facts = body.finish().await?;
-    let sealer = sealing.begin(length, &mut out)?;
+    let sealer = sealing.begin(length, Some(&facts), &mut out)?;
     let mark = sealer.mark();
     let sealed = seal_whole(sealer, &plain, &facts)?;
     let mut response = backend.call(caller, out.clone(), sealed.clone()).await?;

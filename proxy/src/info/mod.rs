@@ -18,9 +18,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use object_format::length::{CHUNK, TAG, segment_len};
-use object_format::{EtagFact, Footer, Kind, SealedFacts, Trailer};
+use object_format::{
+    ChecksumFact, ChecksumKind, EtagFact, Footer, Kind, ObjectSecrets, SealedFacts, Trailer,
+};
 
 use crate::config::EtagPolicy;
+use crate::s3::checksum::{ChecksumAlgorithm, Hasher};
 use crate::s3::etag;
 
 /// ETag of no bytes: MD5 of the empty string.
@@ -45,8 +48,10 @@ pub enum Nature {
 /// What was opened of a sealed object's end.
 #[derive(Clone, Debug)]
 pub enum SealedEnd {
-    /// Nothing: an empty single PUT has no end, and some answers of a backend have headers alone.
+    /// Nothing: some answers of a backend have headers alone.
     Unseen,
+    /// An empty single PUT has no end. Its checksum, of which the envelope keeps the algorithm.
+    Empty(ChecksumFact),
     /// The footer of a multipart object, whose parts were not needed.
     Footer(Arc<Footer>),
     /// All of it.
@@ -57,10 +62,30 @@ impl SealedEnd {
     /// ETag and checksum.
     pub fn facts(&self) -> Option<&SealedFacts> {
         match self {
-            Self::Unseen => None,
+            Self::Unseen | Self::Empty(_) => None,
             Self::Footer(footer) => Some(&footer.facts),
             Self::Trailer(trailer) => Some(&trailer.facts),
         }
+    }
+
+    /// The checksum.
+    pub fn checksum(&self) -> Option<&ChecksumFact> {
+        match self {
+            Self::Empty(checksum) => Some(checksum),
+            other => other.facts()?.checksum.as_ref(),
+        }
+    }
+
+    /// That of an empty single PUT.
+    fn empty(secrets: &ObjectSecrets) -> Self {
+        let algorithm = secrets.empty_checksum().and_then(ChecksumAlgorithm::from_id);
+        // The one that S3 gives to what comes without.
+        let algorithm = algorithm.unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+        Self::Empty(ChecksumFact {
+            algorithm: algorithm.id(),
+            kind: ChecksumKind::FullObject,
+            value: Hasher::new(algorithm).finish(),
+        })
     }
 
     /// How many parts a multipart object has.
@@ -111,7 +136,7 @@ impl Info {
     pub fn trailer(&self) -> Option<&Trailer> {
         match self.end() {
             SealedEnd::Trailer(trailer) => Some(trailer),
-            SealedEnd::Footer(_) | SealedEnd::Unseen => None,
+            SealedEnd::Footer(_) | SealedEnd::Empty(_) | SealedEnd::Unseen => None,
         }
     }
 

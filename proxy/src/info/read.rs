@@ -184,8 +184,8 @@ async fn of_tail(services: &Services, target: &Target<'_>, need: Need, tail: Tai
             let plain_size = match (&end, secrets.single_size()) {
                 (SealedEnd::Trailer(trailer), _) => trailer.plain_size,
                 (SealedEnd::Footer(footer), _) => footer.plain_size,
-                (SealedEnd::Unseen, Some(size)) => size,
-                (SealedEnd::Unseen, None) => {
+                (SealedEnd::Unseen | SealedEnd::Empty(_), Some(size)) => size,
+                (SealedEnd::Unseen | SealedEnd::Empty(_), None) => {
                     return Err(Error::tampered("a multipart object without a body"));
                 }
             };
@@ -222,7 +222,7 @@ async fn sealed_end(
             return Err(Error::tampered(format!("{total} stored bytes for {size} bytes of plaintext")));
         }
         if size == 0 {
-            return Ok(SealedEnd::Unseen);
+            return Ok(SealedEnd::empty(secrets));
         }
     }
     let opened = |e| Error::tampered(format!("trailer: {e}"));
@@ -324,8 +324,8 @@ async fn head_only(services: &Services, target: &Target<'_>, need: Need, why: En
             } else {
                 etag::opaque(&backend_etag)
             };
-            let nature = Nature::Sealed { commitment: *envelope.commitment(), end: SealedEnd::Unseen };
-            (nature, plain_size, shown, whole)
+            let end = if whole { SealedEnd::empty(secrets) } else { SealedEnd::Unseen };
+            (Nature::Sealed { commitment: *envelope.commitment(), end }, plain_size, shown, whole)
         }
     };
     let last_modified = last_modified(&headers);

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderValue};
 use object_format::{ChecksumFact, ChecksumKind, PartEntry};
 
-use crate::info::{Info, Nature, SealedEnd};
+use crate::info::{Info, Nature};
 use crate::s3::checksum::ChecksumAlgorithm;
 
 /// A checksum as clients see it.
@@ -24,13 +24,7 @@ impl ShownChecksum {
     /// That of a whole object: the sealed one.
     pub fn of_object(info: &Info) -> Option<Self> {
         let Nature::Sealed { end, .. } = &info.nature else { return None };
-        if matches!(end, SealedEnd::Unseen) && info.plain_size == 0 && info.whole {
-            // Nothing is sealed of an empty object but its size. S3's default algorithm gives 0 for it.
-            let algorithm = ChecksumAlgorithm::Crc64Nvme;
-            let value = ChecksumAlgorithm::format_value(&[0; 8]);
-            return Some(Self { algorithm, value, kind: "FULL_OBJECT", parts: None });
-        }
-        Self::of_fact(end.facts()?.checksum.as_ref()?, end.parts_count())
+        Self::of_fact(end.checksum()?, end.parts_count())
     }
 
     /// That of one part of an object, where one was sealed.

@@ -188,11 +188,10 @@ fn algorithms() -> String {
 /// PUT nothing is sealed, and nothing would be if it were sealed anew.
 pub fn has_checksum(source: &Info, asked: Option<ChecksumAlgorithm>) -> bool {
     let Some(asked) = asked else { return true };
-    let sealed = source.end().facts().and_then(|facts| facts.checksum.as_ref());
-    match sealed {
-        Some(fact) => fact.kind == ChecksumKind::FullObject && fact.algorithm == asked.id(),
-        None => source.plain_size == 0,
-    }
+    source
+        .end()
+        .checksum()
+        .is_some_and(|fact| fact.kind == ChecksumKind::FullObject && fact.algorithm == asked.id())
 }
 
 /// Where a copy takes something from.

@@ -79,16 +79,22 @@ impl Checksums {
         if self.composite { "COMPOSITE" } else { "FULL_OBJECT" }
     }
 
-    /// Refuses a part whose checksum is of another algorithm than the one that its upload was made with.
+    /// Refuses a part whose checksum is of another algorithm than the one that its upload was made with, or that has none
+    /// where the checksum of the whole will be made of those of the parts.
     pub fn check_part(&self, declared: Option<ChecksumAlgorithm>) -> Result<()> {
-        match declared {
-            Some(declared) if self.explicit && declared != self.algorithm => Err(refused(format!(
-                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
-                self.algorithm.name().to_ascii_lowercase(),
-                declared.name().to_ascii_lowercase()
-            ))),
-            _ => Ok(()),
+        let fits = match declared {
+            Some(declared) => declared == self.algorithm,
+            None => !self.composite,
+        };
+        if fits || !self.explicit {
+            return Ok(());
         }
+        let name = |algorithm: ChecksumAlgorithm| algorithm.name().to_ascii_lowercase();
+        Err(refused(format!(
+            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+            name(self.algorithm),
+            declared.map_or("null".to_owned(), name)
+        )))
     }
 }
 
@@ -294,10 +300,10 @@ pub fn check_promises(
     let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
     if let Some(promised) = text("x-amz-mp-object-size") {
         let promised: u64 = promised.parse().map_err(|_| {
-            Error::client(
-                Code::InvalidArgument,
-                "The value of x-amz-mp-object-size is not a number of bytes.",
-            )
+            refused(match promised.starts_with('-') {
+                true => format!("Value for x-amz-mp-object-size header is less than zero: '{promised}'"),
+                false => format!("Value for x-amz-mp-object-size header is invalid: '{promised}'"),
+            })
         })?;
         if promised != size {
             return Err(refused(format!(

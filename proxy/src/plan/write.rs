@@ -34,7 +34,21 @@ pub fn backend_headers(request: &HeaderMap) -> HeaderMap {
     out
 }
 
-/// Size limits, before the body. `context` is the length of the client's encryption context.
+/// A website redirects within itself, or to a URL.
+fn check_redirect(request: &HeaderMap) -> Result<()> {
+    let Some(to) = request.get("x-amz-website-redirect-location") else { return Ok(()) };
+    let leads_somewhere =
+        ["/", "http://", "https://"].iter().any(|start| to.as_bytes().starts_with(start.as_bytes()));
+    if leads_somewhere {
+        return Ok(());
+    }
+    Err(Error::client(
+        Code::InvalidRedirectLocation,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    ))
+}
+
+/// What can be refused before the body: sizes, and a redirect to nowhere. `context` is the length of the client's encryption context.
 pub fn check_limits(request: &HeaderMap, length: u64, context: usize, limits: &BackendLimits) -> Result<()> {
     let too_large = |size: u64, limit: u64| {
         Error::client(Code::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size")
@@ -56,6 +70,7 @@ pub fn check_limits(request: &HeaderMap, length: u64, context: usize, limits: &B
         )
         .field("ProposedSize", length.to_string()));
     }
+    check_redirect(request)?;
     let client = headers::user_metadata_size(request);
     if client > CLIENT_METADATA_LIMIT {
         return Err(Error::client(
@@ -104,6 +119,21 @@ mod tests {
         assert!(check_limits(&with_metadata(1000), 1, 0, &tight).is_ok());
         let error = check_limits(&with_metadata(2000), 1, 0, &tight).unwrap_err();
         assert!(error.message().contains("proxy's own entry"), "{error}");
+    }
+
+    #[test]
+    fn a_redirect_leads_somewhere() {
+        let check = |to: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-website-redirect-location", to.parse().unwrap());
+            check_limits(&headers, 1, 0, &LIMITS).map_err(|error| error.code().clone())
+        };
+        for good in ["/", "/there", "http://a", "https://a/b"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "there", "ftp://a", "javascript:/x"] {
+            assert_eq!(check(bad), Err(Code::InvalidRedirectLocation), "{bad}");
+        }
     }
 
     #[test]

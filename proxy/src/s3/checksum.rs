@@ -170,11 +170,12 @@ impl Declared {
     /// InvalidRequest: two checksums, an algorithm that is not known, one that contradicts another header, or one
     /// announced and not there.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>> {
+        let values: Vec<_> = headers.iter().filter(|(name, _)| is_value_header(name.as_str())).collect();
+        if values.len() > 1 {
+            return Err(several());
+        }
         let mut found: Option<Self> = None;
-        for (name, value) in headers {
-            if !is_value_header(name.as_str()) {
-                continue;
-            }
+        for (name, value) in values {
             let algorithm = known(name.as_str())?;
             let text = value.to_str().unwrap_or_default();
             put(&mut found, Self { algorithm, value: DeclaredValue::Header(algorithm.parse_value(text)?) })?;
@@ -241,10 +242,12 @@ impl Declared {
 fn put(found: &mut Option<Declared>, next: Declared) -> Result<()> {
     match found.replace(next) {
         None => Ok(()),
-        Some(_) => Err(invalid(
-            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-        )),
+        Some(_) => Err(several()),
     }
+}
+
+fn several() -> Error {
+    invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 }
 
 /// `x-amz-checksum-…` holding a value, known algorithm or not.

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 
 use super::UploadState;
 use crate::backend::{Backend, Caller, Names, Outgoing, Response, error_from};
-use crate::body::{Learn, PartSealing, Sealing};
+use crate::body::{BodyFacts, Learn, PartSealing, Sealing};
 use crate::error::{Error, Result};
 use crate::s3::name::ObjectKey;
 
@@ -26,9 +26,9 @@ impl Sealing for HeldSealing<'_> {
         self.part.learn()
     }
 
-    fn begin(&self, length: u64, out: &mut Outgoing) -> Result<Self::Sealer> {
+    fn begin(&self, length: u64, facts: Option<&BodyFacts>, out: &mut Outgoing) -> Result<Self::Sealer> {
         use crate::body::BodySealer;
-        let sealer = self.part.begin(length, out)?;
+        let sealer = self.part.begin(length, facts, out)?;
         out.key = Some(ObjectKey::parse(format!("{}{}", self.prefix, hex::encode(sealer.mark())))?);
         Ok(sealer)
     }

@@ -214,8 +214,8 @@ impl Sealing for LastSealing<'_> {
         self.part.learn()
     }
 
-    fn begin(&self, length: u64, out: &mut Outgoing) -> Result<LastSealer> {
-        let part = self.part.begin(length, out)?;
+    fn begin(&self, length: u64, facts: Option<&BodyFacts>, out: &mut Outgoing) -> Result<LastSealer> {
+        let part = self.part.begin(length, facts, out)?;
         let end = (self.end)(part.mark())?;
         Ok(LastSealer { part, end })
     }

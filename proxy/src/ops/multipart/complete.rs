@@ -209,7 +209,17 @@ impl Completion<'_> {
         if !open && error.blame() != Blame::Backend {
             return Err(error);
         }
-        let Ok(Stands::Made(found)) = self.look(state).await else { return Err(error) };
+        // Storage may let go of an upload before the object is there that another Complete makes of it just then.
+        let mut pauses = PAUSES.into_iter().filter(|_| *error.code() == Code::NoSuchUpload);
+        let found = loop {
+            if let Ok(Stands::Made(found)) = self.look(state).await {
+                break found;
+            }
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        };
         if (found.trailer.upload_tag, found.trailer.list_tag) != self.tags() {
             return Err(error);
         }

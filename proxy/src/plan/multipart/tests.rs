@@ -187,7 +187,9 @@ fn promises_about_the_whole_are_held() {
     };
     assert_eq!(check("x-amz-mp-object-size", "1"), Ok(()));
     assert_eq!(check("x-amz-mp-object-size", "2"), Err(Code::InvalidRequest));
-    assert_eq!(check("x-amz-mp-object-size", "one"), Err(Code::InvalidArgument));
+    for no_size in ["one", "-1", ""] {
+        assert_eq!(check("x-amz-mp-object-size", no_size), Err(Code::InvalidRequest), "{no_size}");
+    }
     assert_eq!(check("x-amz-checksum-crc64nvme", &right), Ok(()));
     assert_eq!(check("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="), Err(Code::BadDigest));
     assert_eq!(check("x-amz-checksum-type", "FULL_OBJECT"), Ok(()));

@@ -219,7 +219,7 @@ impl ChunkedDecoder {
 }
 
 fn malformed(why: &str) -> Error {
-    Error::client(Code::InvalidRequest, format!("The aws-chunked request body is malformed: {why}."))
+    Error::client(Code::IncompleteBody, format!("The request body terminated unexpectedly: {why}."))
 }
 
 fn wrong_length() -> Error {
