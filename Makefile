@@ -18,7 +18,7 @@ WORKERS ?= 3
 
 .PHONY: help
 help: ## List what can be done here
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: native ## See it run: S3 endpoint, storage and keys in one process (ARGS='--listen 127.0.0.1:9100')
@@ -64,8 +64,8 @@ integration: build tools ## The real binary, real clients, real storage servers 
 .PHONY: test
 test: check unit integration ## Everything that has to pass before a change lands
 
-.PHONY: conformance
-conformance: build tools ## Another project's S3 suite, straight and through the proxy, compared
+.PHONY: test-conformance
+test-conformance: build tools ## Another project's S3 suite, straight and through the proxy, compared
 	@export S3CLOAK_BIN="$${S3CLOAK_BIN:-$(abspath $(TARGET))/debug/s3cloak}" S3CLOAK_TOOLS="$(abspath $(TOOLS))"
 	cd integration && "$(abspath $(TOOLS))/venv/bin/python" conformance.py
 

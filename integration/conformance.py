@@ -1,6 +1,6 @@
 """Runs versitygw's own client-side suite straight against versitygw and through the proxy in front of it, and compares.
 
-`make conformance` prints every test that passes straight and not through, with what it said. It is a report for people,
+`make test-conformance` prints every test that passes straight and not through, with what it said. It is a report for people,
 not a pass or fail: the suite also asks for things that the proxy refuses on purpose.
 """
 

@@ -57,7 +57,11 @@ fn algorithms_and_types_pair_as_on_s3() {
 #[test]
 fn a_parts_algorithm_has_to_be_its_uploads_where_that_was_named() {
     let sha = create(&[("x-amz-checksum-algorithm", "SHA256")]).unwrap();
-    assert!(sha.check_part(None).is_ok());
+    let none = sha.check_part(None).unwrap_err();
+    assert!(none.message().ends_with("expected checksum Type: sha256, actual checksum Type: null"), "{none}");
+    let whole = [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")];
+    assert!(create(&whole).unwrap().check_part(None).is_ok());
+    assert!(CRC.check_part(None).is_ok());
     assert!(sha.check_part(Some(ChecksumAlgorithm::Sha256)).is_ok());
     assert_eq!(sha.check_part(Some(ChecksumAlgorithm::Sha1)).unwrap_err().code(), &Code::InvalidRequest);
     assert!(CRC.check_part(Some(ChecksumAlgorithm::Sha1)).is_ok());
