@@ -81,7 +81,7 @@ deny: ## Licences, advisories and sources of dependencies (needs cargo-deny)
 
 .PHONY: tools
 tools: ## Install the test tools at their pinned versions
-	@integration/tools/packages.sh curl=curl restic=restic /usr/bin/aws=awscli buildah=buildah systemd-analyze=systemd
+	@integration/tools/packages.sh curl=curl restic=restic /usr/bin/aws=awscli buildah=buildah systemd-analyze=systemd s3fs=s3fs docker-registry=docker-registry
 	integration/tools/install.sh "$(TOOLS)"
 
 .PHONY: native

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use kms_client::KeyService as _;
 use kms_client::local::LocalKeys;
-use support::commands::{command, config_file};
+use support::commands::command;
 use support::uploads::{MIN, complete, create, kept, list, part_copy, s3_etag, stored};
-use support::{Answer, BUCKET, Call, Client, Stack, md5_hex, random};
+use support::{Answer, BUCKET, Call, Client, Options, Stack, md5_hex, random};
 
 const KEYS: usize = 3;
 const ROUNDS: usize = 60;
@@ -154,13 +154,23 @@ impl Hands {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_many_hands_every_object_stays_whole() {
-    let stack = Stack::start().await;
+    many_hands(Stack::start().await).await;
+}
+
+/// On storage that would change an object in place where it is copied onto itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_so_it_does_where_copies_onto_itself_are_not_one_step() {
+    let backend = "    profile: { whole_self_copies: false }";
+    many_hands(Stack::with(Options { backend, ..Options::default() }).await).await;
+}
+
+async fn many_hands(stack: Stack) {
     let keys = LocalKeys::open(stack.key_folder()).unwrap();
     keys.create(&kms_client::KeyName::new("second").unwrap()).await.unwrap();
     let (other, _services) = stack.replica_over(stack.store.address()).await;
     let hands = Arc::new(Hands {
         replicas: [stack.proxy.clone(), other],
-        config: config_file(&stack, ""),
+        config: stack.config_file(),
         written: Written::default(),
     });
     let at_work: Vec<_> = (0..9)

@@ -288,7 +288,7 @@ async fn what_cannot_be_rewrapped_is_told() {
     assert!(ok && text.contains("1  re-wrapped"), "{text}");
 
     // Where the storage pins nothing, nobody may write meanwhile.
-    let unpinned = config_file(&stack, ", profile: { pinned_copies: false }");
+    let unpinned = config_file(&stack, ", profile: { pinned_copies: false, whole_self_copies: true }");
     let (ok, _) = rewrap(&unpinned, &["s3://photos/a", "--key", "second"]).await;
     assert!(!ok && key_of(&stack, "a").1 == "test-key");
     let (ok, text) = rewrap(&unpinned, &["s3://photos/a", "--key", "second", "--no-writers"]).await;

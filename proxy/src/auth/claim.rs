@@ -183,17 +183,20 @@ fn header_time(headers: &HeaderMap) -> Result<OffsetDateTime> {
     })
 }
 
-/// `AKID/20130524/us-east-1/s3/aws4_request`; the access key may hold slashes. What is wrong with it, in AWS's words.
+/// S3's words for a credential that is none.
+pub(super) const NO_CREDENTIAL: &str =
+    "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"";
+
+/// `AKID/20130524/us-east-1/s3/aws4_request`; the access key may hold slashes. What is wrong with it, in AWS's words. Whether
+/// the region may be empty is decided where the operation is known.
 pub(super) fn parse_credential(text: &str) -> Result<(String, Scope), String> {
+    fn named(part: Option<&str>) -> Result<&str, &'static str> {
+        part.filter(|part| !part.is_empty()).ok_or(NO_CREDENTIAL)
+    }
     let mut parts = text.rsplitn(5, '/');
-    let mut next = || {
-        parts.next().filter(|part| !part.is_empty()).ok_or_else(|| {
-            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\""
-                .to_owned()
-        })
-    };
-    let terminator = next()?;
-    let (service, region, date, access_key) = (next()?, next()?, next()?, next()?);
+    let (terminator, service) = (named(parts.next())?, named(parts.next())?);
+    let region = parts.next().unwrap_or_default();
+    let (date, access_key) = (named(parts.next())?, named(parts.next())?);
     if terminator != TERMINATOR {
         return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\""));
     }

@@ -84,6 +84,7 @@ pub(crate) struct Draft {
     pub(crate) region: String,
     pub(crate) service: String,
     pub(crate) time: OffsetDateTime,
+    pub(crate) minio_api: bool,
 }
 
 impl Draft {
@@ -97,6 +98,7 @@ impl Draft {
             region: "us-east-1".into(),
             service: "s3".into(),
             time: now(),
+            minio_api: false,
         }
         .header("host", "127.0.0.1:9000")
     }
@@ -190,7 +192,7 @@ impl Draft {
             secure: true,
             domains: &["s3.amazonaws.com".to_owned()],
             region,
-            minio_api: false,
+            minio_api: self.minio_api,
             request_id: RequestId::from_random([0; 8]),
         })
     }

@@ -509,6 +509,26 @@ fn regions() {
     assert!(error.fields().contains(&("Region", "us-east-1".into())));
 }
 
+/// MinIO's tools sign calls for keys so, and nothing else.
+#[test]
+fn a_region_is_left_out_in_calls_of_minios_own_alone() {
+    let code = |target: &str, minio_api: bool| {
+        let mut draft = Draft::new("POST", target);
+        (draft.region, draft.minio_api) = (String::new(), minio_api);
+        draft.sign().verify(&store()).map(|_| ()).map_err(|error| error.code().clone())
+    };
+    let call = "/minio/kms/v1/key/create?key-id=k";
+    assert_eq!(code(call, true), Ok(()));
+    assert_eq!(code("/minio/admin/v3/kms/key/status", true), Ok(()));
+    for minio_api in [true, false] {
+        assert_eq!(code("/bucket/k?uploads", minio_api), Err(Code::AuthorizationHeaderMalformed));
+    }
+    // Signed all the same.
+    let mut draft = Draft::new("POST", call);
+    (draft.region, draft.minio_api, draft.secret_key) = (String::new(), true, "wrong".into());
+    assert!(draft.sign().verify(&store()).is_err());
+}
+
 #[test]
 fn session_tokens() {
     let with_token = || {

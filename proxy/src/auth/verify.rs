@@ -8,7 +8,7 @@ use http::HeaderName;
 use time::{Duration, OffsetDateTime};
 
 use super::canonical::{Canonical, format_timestamp, string_to_sign};
-use super::claim::{Claim, Place, malformed, query_error};
+use super::claim::{Claim, NO_CREDENTIAL, Place, malformed, query_error};
 use super::identity::Identity;
 use super::payload::{ChunkSigner, Form, PayloadCheck};
 use super::store::CredentialStore;
@@ -157,7 +157,7 @@ fn wrong_signature(access_key: &str, string_to_sign: &str) -> Error {
     .field("StringToSign", string_to_sign)
 }
 
-/// The service is S3, and the region the listener's if it has one.
+/// The service is S3, and the region the listener's if it has one. MinIO's tools name none in calls of MinIO's own.
 fn check_scope(claim: &Claim, request: &S3Request) -> Result<()> {
     let wrong = |why: String| match claim.place {
         Place::Header => malformed(&why),
@@ -168,6 +168,10 @@ fn check_scope(claim: &Claim, request: &S3Request) -> Result<()> {
             "incorrect service \"{}\". This endpoint belongs to \"s3\"",
             claim.scope.service
         )));
+    }
+    if claim.scope.region.is_empty() {
+        let of_minio = matches!(request.operation, Operation::MinioKms | Operation::MinioOther);
+        return if of_minio { Ok(()) } else { Err(wrong(NO_CREDENTIAL.to_owned())) };
     }
     match request.region() {
         Some(region) if claim.scope.region != region => {

@@ -24,6 +24,13 @@ pub struct Profile {
     pub copies: bool,
     /// `x-amz-copy-source-if-match` is honoured: a copy can be pinned to the object that was looked at.
     pub copy_source_if_match: bool,
+    /// A copy of an object onto itself replaces it as a whole. Where it changes the object in place, its metadata may come
+    /// upon another writer's bytes, whatever conditions it carries. No probe can tell: the operator has to.
+    pub whole_self_copies: bool,
+    /// It copies parts of uploads by itself, small ones too.
+    pub part_copies: bool,
+    /// `x-amz-copy-source-if-match` is honoured there.
+    pub part_copy_source_if_match: bool,
     /// `If-Match` on a copy is honoured, both ways.
     pub copy_if_match: bool,
     /// `If-None-Match: *` on a copy is honoured.
@@ -53,6 +60,9 @@ impl Profile {
             delete_if_match: false,
             copies: false,
             copy_source_if_match: false,
+            whole_self_copies: false,
+            part_copies: false,
+            part_copy_source_if_match: false,
             copy_if_match: false,
             copy_if_none_match: false,
             complete_if_none_match: false,
@@ -79,6 +89,11 @@ impl Profile {
         if let Some(pinned) = overrides.pinned_copies {
             self.copies |= pinned;
             self.copy_source_if_match = pinned;
+            self.part_copies |= pinned;
+            self.part_copy_source_if_match = pinned;
+        }
+        if let Some(whole) = overrides.whole_self_copies {
+            self.whole_self_copies = whole;
         }
         if let Some(honoured) = overrides.conditional_copies {
             self.copy_if_match = honoured;
@@ -91,6 +106,12 @@ impl Profile {
             self.subresources.extend(subresources.iter().cloned());
         }
         self
+    }
+
+    /// Whether an object can be copied onto itself so that no other writer's is lost for it, or mixed with it.
+    pub fn has_safe_self_copies(&self) -> bool {
+        let by_parts = self.part_copies && (self.part_copy_source_if_match || self.complete_if_match);
+        self.copy_source_if_match && (self.whole_self_copies || by_parts)
     }
 
     /// Whether a subresource beyond the core set may be passed on. A backend that does not know one runs the bare
@@ -113,6 +134,7 @@ mod tests {
         let assumed = Profile::assumed(&ProfileOverrides::default());
         assert!(!assumed.put_if_none_match && !assumed.put_if_match && !assumed.delete_if_match);
         assert!(!assumed.copy_source_if_match && !assumed.copy_if_match && !assumed.copy_if_none_match);
+        assert!(!assumed.whole_self_copies && !assumed.part_copies && !assumed.part_copy_source_if_match);
         assert!(!assumed.complete_if_none_match && !assumed.complete_if_match);
         assert!(!assumed.has_subresource("website"));
         assert_ne!(assumed.framing, UploadFraming::Plain);
@@ -125,6 +147,7 @@ mod tests {
             conditional_writes: Some(true),
             pinned_copies: Some(true),
             conditional_copies: Some(false),
+            whole_self_copies: Some(true),
             suffix_ranges: Some(false),
             subresources: Some(vec!["website".into()]),
             accept_short_bodies: false,
@@ -132,7 +155,8 @@ mod tests {
         let profile = Profile::assumed(&overrides);
         assert_eq!(profile.upload_framing(), Framing::Signed);
         assert!(profile.put_if_match && profile.put_if_none_match && !profile.suffix_ranges);
-        assert!(profile.copies && profile.copy_source_if_match);
+        assert!(profile.copies && profile.copy_source_if_match && profile.whole_self_copies);
+        assert!(profile.part_copies && profile.part_copy_source_if_match);
         assert!(!profile.copy_if_match && !profile.copy_if_none_match);
         assert!(profile.complete_if_match && profile.complete_if_none_match && profile.delete_if_match);
         assert!(profile.has_subresource("website") && !profile.has_subresource("replication"));

@@ -74,10 +74,11 @@ fn show(profile: &Profile, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(
         out,
         "    profile: {{ framing: {framing}, conditional_writes: {}, pinned_copies: {}, conditional_copies: {}, \
-         suffix_ranges: {}, subresources: [{}] }}",
+         whole_self_copies: {}, suffix_ranges: {}, subresources: [{}] }}",
         profile.put_if_none_match && profile.put_if_match,
         profile.copies && profile.copy_source_if_match,
         profile.copy_if_match && profile.copy_if_none_match,
+        profile.whole_self_copies,
         profile.suffix_ranges,
         subresources.join(", ")
     )?;

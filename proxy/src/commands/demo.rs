@@ -150,6 +150,7 @@ backends:
     endpoint: {}
     access_key: {STORAGE_KEY}
     secret_key: {}
+    profile: {{ whole_self_copies: true }}
 keys:
   services: {{ local: {{ type: local, path: keys }} }}
   create_missing: true

@@ -172,6 +172,8 @@ pub struct ProfileOverrides {
     pub pinned_copies: Option<bool>,
     /// `If-Match` / `If-None-Match` on copies are honoured.
     pub conditional_copies: Option<bool>,
+    /// A copy of an object onto itself replaces it as a whole.
+    pub whole_self_copies: Option<bool>,
     /// `Range: bytes=-N` works.
     pub suffix_ranges: Option<bool>,
     /// Subresources that it has beyond the core set (`website`, `replication`, ...).

@@ -98,7 +98,7 @@ backends:
     secret_key: ${SECRET}
     addressing: virtual-host
     system: { bucket: one-bucket, prefix: hidden/, gc_min_age: 14d }
-    profile: { framing: plain, conditional_writes: false, pinned_copies: true, conditional_copies: false, suffix_ranges: true, subresources: [website], commits_short_bodies: accept }
+    profile: { framing: plain, conditional_writes: false, pinned_copies: true, conditional_copies: false, whole_self_copies: true, suffix_ranges: true, subresources: [website], commits_short_bodies: accept }
     limits: { put: 10GiB, metadata: 8KiB }
     timeouts: { connect: 500ms, response: 10m, idle: 1m }
   there: { endpoint: 'http://other', access_key: AK, secret_key: SK }
@@ -133,6 +133,7 @@ log: { filter: 'warn,s3cloak=debug', format: json }
     assert_eq!(here.profile.framing, Some(UploadFraming::Plain));
     assert!(here.profile.accept_short_bodies);
     assert_eq!((here.profile.pinned_copies, here.profile.conditional_copies), (Some(true), Some(false)));
+    assert_eq!(here.profile.whole_self_copies, Some(true));
     assert_eq!(here.limits.metadata, 8192);
     assert_eq!(here.timeouts.connect, Duration::from_millis(500));
     let KeyServiceConfig::Kes(kes) = &config.keys.services["main"] else { panic!("KES") };

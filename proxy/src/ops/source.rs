@@ -108,11 +108,6 @@ impl<'a> Source<'a> {
     pub fn pins(&self) -> Result<HeaderMap> {
         pins(&self.target(), self.info())
     }
-
-    /// See [`is_pinned`].
-    pub fn is_pinned(&self) -> bool {
-        is_pinned(&self.target(), &self.found)
-    }
 }
 
 /// What has the backend copy this very object and no later one: its name, and the ETag it has. A self-copy leaves the
@@ -125,15 +120,12 @@ pub fn pins(source: &Target<'_>, info: &Info) -> Result<HeaderMap> {
     Ok(out)
 }
 
-/// Whether the backend copies this very object or nothing when it is given [`pins`]: it honours them, or the answer that
-/// was read was about the version that is named, which never changes. Elsewhere another object's bytes could get this
-/// one's key.
-pub fn is_pinned(source: &Target<'_>, found: &Found) -> bool {
-    let profile = source.backend.profile();
+/// Whether the answer that was read was about the version that is named, which never changes.
+pub fn is_version(source: &Target<'_>, found: &Found) -> bool {
     // A version of that name is overwritten where versioning is off.
     let named = source.version.filter(|version| *version != "null");
     let answered = found.headers.get(VERSION_ID).and_then(|value| value.to_str().ok());
-    profile.copies && (profile.copy_source_if_match || (named.is_some() && named == answered))
+    named.is_some() && named == answered
 }
 
 /// What of a client's headers goes along with reads of the source. The owner that is expected of it has a name of its own.

@@ -8,9 +8,10 @@ use super::Stack;
 /// A configuration file for commands in front of the same store and keys.
 pub fn config_file(stack: &Stack, more: &str) -> PathBuf {
     let file = stack.key_folder().with_file_name("config.yaml");
+    let promised = if more.contains("profile:") { "" } else { ", profile: { whole_self_copies: true }" };
     let yaml = format!(
         "listen: [{{ address: '127.0.0.1:0' }}]\n\
-         backends:\n  default: {{ endpoint: '{}', access_key: backend, secret_key: backend-secret{more} }}\n\
+         backends:\n  default: {{ endpoint: '{}', access_key: backend, secret_key: backend-secret{more}{promised} }}\n\
          keys: {{ services: {{ main: {{ type: local, path: '{}' }} }}, default_key: test-key }}\n\
          credentials: [{{ access_key: client, secret_key: client-secret, allow: [{{ buckets: ['*'], actions: [read] }}] }}]\n\
          buckets: {{ '*': {{ backend: default }} }}\n",

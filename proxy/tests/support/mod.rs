@@ -26,6 +26,9 @@ pub const BUCKET: &str = "photos";
 /// Nothing is checked again within a test.
 pub const CALM: &str = "recheck: 30m";
 
+/// The store replaces an object as a whole where it is copied onto itself.
+const PROMISED: &str = "    profile: { whole_self_copies: true }";
+
 /// A running proxy and everything behind it.
 pub struct Stack {
     pub proxy: Client,
@@ -47,7 +50,7 @@ pub struct Options {
     pub more: &'static str,
     /// Changes the store's configuration.
     pub store: Option<fn(&mut StoreConfig)>,
-    /// Backend YAML beside endpoint, region and keys.
+    /// Backend YAML beside endpoint, region and keys; the store's one promise that no probe can measure is said otherwise.
     pub backend: &'static str,
     /// YAML inside the braces of `system:`; a bucket of its own otherwise.
     pub system: Option<&'static str>,
@@ -88,7 +91,11 @@ impl Stack {
             options.listen,
             store.endpoint(),
             options.system.unwrap_or("bucket: s3cloak-system"),
-            options.backend,
+            if options.backend.contains("profile:") {
+                options.backend.to_owned()
+            } else {
+                format!("{}\n{PROMISED}", options.backend)
+            },
             folder.path().join("keys").display(),
             options.bucket_key.unwrap_or(CALM),
             options.allow.unwrap_or("buckets: [\"*\"], actions: [read, write, admin], keys: [\"*\"]"),

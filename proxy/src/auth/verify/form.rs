@@ -98,7 +98,10 @@ fn signed_v4(
     if parse_timestamp(timestamp).is_none() || !timestamp.starts_with(&scope.date) {
         return Err(bad("x-amz-date"));
     }
-    if scope.service != "s3" || request.region().is_some_and(|region| region != scope.region) {
+    if scope.service != "s3"
+        || scope.region.is_empty()
+        || request.region().is_some_and(|region| region != scope.region)
+    {
         return Err(bad("x-amz-credential"));
     }
     let claimed = crate::auth::parse_hex32(field(form, "x-amz-signature")?);

@@ -16,8 +16,7 @@ use super::{ConfigFile, Failure, block_on};
 use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::error::{Code, Error, Result};
 use crate::info::{self, Found, Nature, Need};
-use crate::ops::copy::{ATTEMPTS, onto_itself, seal_in_place};
-use crate::ops::source::is_pinned;
+use crate::ops::copy::{ATTEMPTS, is_safe, onto_itself, seal_in_place};
 use crate::ops::write_key::WriteKey;
 use crate::plan::sse::BucketDefault;
 use crate::s3::name::BucketName;
@@ -70,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
         let services = Services::new(config)?;
         let ground = Ground::of(&services, &place).await?;
         let profile = ground.backend.profile();
-        let pinned = if arguments.reseal { profile.put_if_match } else { profile.copy_source_if_match };
+        let pinned = if arguments.reseal { profile.put_if_match } else { profile.has_safe_self_copies() };
         if !pinned && !arguments.no_writers {
             return Err(Failure::Failed(format!(
                 "The storage {} cannot pin a write to the object that was looked at: an object that a client replaces at \
@@ -164,7 +163,7 @@ impl Rewrapper<'_> {
             if self.dry_run {
                 return Ok(if self.reseal { "to be sealed anew" } else { "to be re-wrapped" });
             }
-            if !self.reseal && !self.no_writers && !is_pinned(&target, &found) {
+            if !self.reseal && !self.no_writers && !is_safe(&target, &found, &target) {
                 return Err(Error::internal("a copy that cannot be pinned"));
             }
             let header = found.opened.as_ref().map(|(envelope, _)| envelope.header());

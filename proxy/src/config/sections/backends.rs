@@ -179,6 +179,7 @@ fn profile(value: &Value<'_>) -> Option<ProfileOverrides> {
         conditional_writes: map.get("conditional_writes").and_then(|value| value.bool()),
         pinned_copies: map.get("pinned_copies").and_then(|value| value.bool()),
         conditional_copies: map.get("conditional_copies").and_then(|value| value.bool()),
+        whole_self_copies: map.get("whole_self_copies").and_then(|value| value.bool()),
         suffix_ranges: map.get("suffix_ranges").and_then(|value| value.bool()),
         subresources: map.get("subresources").and_then(|value| value.texts()),
         accept_short_bodies: map

@@ -11,7 +11,7 @@ mod update;
 
 pub(crate) use in_place::seal_in_place;
 pub use object::copy_object;
-pub(crate) use rewrap::{Copied, Rewrap};
+pub(crate) use rewrap::{Copied, Rewrap, is_safe};
 pub(crate) use update::onto_itself;
 pub use update::update_object_encryption;
 

@@ -1,13 +1,14 @@
 //! CopyObject as clients ask for it: rights on both sides, directives, conditions, and the answer, which may have to begin
 //! before the copy is done.
 
-use http::HeaderMap;
-use http::{HeaderName, StatusCode};
+use http::header::IF_MATCH;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::pump::{Pump, Pumped, pump_object};
-use super::{ATTEMPTS, Copied, Rewrap};
+use super::rewrap::writing;
+use super::{ATTEMPTS, Copied, Rewrap, is_safe};
 use crate::auth::Verified;
 use crate::body;
 use crate::error::{Code, Error, Result};
@@ -131,24 +132,33 @@ impl Copying<'_> {
         if !has_checksum(source.info(), self.checksum) {
             return Some(Reseal::Checksum);
         }
-        (!source.is_pinned()).then_some(Reseal::Unpinned)
+        (!is_safe(&source.target(), &source.found, &self.target)).then_some(Reseal::Unpinned)
     }
 
-    /// Everything that the copy has beside its bytes and its envelope, and conditions on what it replaces.
-    async fn headers(&self, source: &Source<'_>, writing: Writing) -> Result<(HeaderMap, HeaderMap)> {
+    /// Everything that the copy has beside its bytes and its envelope, and conditions on what it replaces. `None`: the
+    /// client's do not hold on the object that was looked at.
+    async fn headers(&self, source: &Source<'_>, writing: Writing) -> Result<Option<(HeaderMap, HeaderMap)>> {
         let headers = backend_headers(&self.request.headers, &source.found.headers, &self.directives)?;
         write::check_limits(&headers, 0, self.context, &self.target.backend.config().limits)?;
         let mut conditions = HeaderMap::new();
         translate_conditions(self.services, &self.target, &self.request.headers, writing, &mut conditions)
             .await?;
-        if self.onto_itself && source.named.version.is_none() && conditions.is_empty() {
-            conditions = self_pins(&self.target, source.info(), writing)?;
+        if self.onto_itself && source.named.version.is_none() {
+            let pins = self_pins(&self.target, source.info(), writing)?;
+            let other =
+                |asked: &HeaderValue| *asked != "*" && pins.get(IF_MATCH).is_some_and(|pin| pin != asked);
+            if conditions.get(IF_MATCH).is_some_and(other) {
+                return Ok(None);
+            }
+            conditions.extend(pins);
         }
-        Ok((headers, conditions))
+        Ok(Some((headers, conditions)))
     }
 
     async fn pump(&self, source: &Source<'_>) -> Result<Option<Pumped>> {
-        let (mut headers, conditions) = self.headers(source, Writing::Put).await?;
+        let Some((mut headers, conditions)) = self.headers(source, Writing::Put).await? else {
+            return Ok(None);
+        };
         headers.extend(conditions);
         let (from, found, to) = (&source.target(), &source.found, &self.target);
         let (services, key, checksum) = (self.services, &self.key, self.checksum);
@@ -161,7 +171,8 @@ impl Copying<'_> {
     }
 
     async fn rewrap(&self, source: &Source<'_>) -> Result<Option<Copied>> {
-        let (headers, conditions) = self.headers(source, Writing::Copy).await?;
+        let writing = writing(&source.target(), source.info(), &self.target);
+        let Some((headers, conditions)) = self.headers(source, writing).await? else { return Ok(None) };
         let (source, found, key) = (source.target(), &source.found, &self.key);
         let (services, destination) = (self.services, self.target);
         Rewrap { services, source, found, destination, key, headers, conditions }.make().await
@@ -228,7 +239,7 @@ pub(super) fn self_pins(target: &Target<'_>, info: &Info, writing: Writing) -> R
     };
     let mut out = HeaderMap::new();
     if honoured {
-        out.insert(http::header::IF_MATCH, info::pin(&info.backend_etag)?);
+        out.insert(IF_MATCH, info::pin(&info.backend_etag)?);
     }
     Ok(out)
 }

@@ -1,5 +1,5 @@
-//! Copies of more stored bytes than the backend copies at once: as a multipart upload of its own, whose parts are ranges of
-//! the ciphertext. The envelope goes with the upload; the bytes come out as they were.
+//! Copies as a multipart upload of their own, whose parts are ranges of the ciphertext. The envelope goes with the upload; the
+//! bytes come out as they were.
 
 use std::ops::Range;
 
@@ -45,17 +45,19 @@ pub(super) async fn copy(of: &Rewrap<'_>, envelope: &Envelope) -> Result<Copied>
     copied
 }
 
-/// An upload takes neither directive: tags that are to be copied are read and said.
-async fn headers(of: &Rewrap<'_>) -> Result<HeaderMap> {
+/// What is no copy takes neither directive: tags that are to be copied are read and said.
+pub(super) async fn headers(of: &Rewrap<'_>) -> Result<HeaderMap> {
     let mut headers = of.headers.clone();
     headers.remove(METADATA_DIRECTIVE);
     let copied = headers.remove(TAGGING_DIRECTIVE).is_some_and(|value| value == "COPY");
-    let none = of.found.headers.get(TAGGING_COUNT).is_none_or(|count| count == "0");
-    if copied && !none {
-        let tags = tags_of(&of.source).await?;
-        let tags =
-            tags.ok_or_else(|| info::unexpected("no tags of an object that it has just counted some of"))?;
-        headers.insert(TAGGING, tags);
+    let count = of.found.headers.get(TAGGING_COUNT);
+    if copied && count.is_none_or(|count| count != "0") {
+        // Not every backend counts them on HEAD.
+        match tags_of(&of.source).await? {
+            Some(tags) => drop(headers.insert(TAGGING, tags)),
+            None if count.is_none() => {}
+            None => return Err(info::unexpected("no tags of an object that it has just counted some of")),
+        }
     }
     Ok(headers)
 }
@@ -88,8 +90,11 @@ async fn part(
     let target = &of.destination;
     let mut out = target.outgoing(Method::PUT).param("partNumber", number.to_string()).param("uploadId", id);
     out.headers.extend(pins.clone());
-    let value = HeaderValue::try_from(format!("bytes={}-{}", range.start, range.end - 1));
-    out.headers.insert(RANGE, value.map_err(|_| Error::internal("digits are a header value"))?);
+    // S3 takes no range of an object below 5 MiB.
+    if range.end - range.start < of.found.info.sealed_len {
+        let value = HeaderValue::try_from(format!("bytes={}-{}", range.start, range.end - 1));
+        out.headers.insert(RANGE, value.map_err(|_| Error::internal("digits are a header value"))?);
+    }
     let response = target.backend.call(target.caller, out, Bytes::new()).await?;
     let (headers, document) = late::document(response, &of.names()).await?;
     let copy = parse_backend_copy(&document)?;

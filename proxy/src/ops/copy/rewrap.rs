@@ -2,20 +2,25 @@
 //! source, holds the key, and says what headers the copy has.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::ETAG;
+use http::{HeaderMap, HeaderName, Method};
 use object_format::Envelope;
 
 use super::ranges;
 use crate::backend::{Names, error_from};
 use crate::body;
 use crate::error::{Code, Error, Result};
-use crate::info::{Found, Target};
+use crate::info::{self, Found, Info, Target};
 use crate::keys::random::SystemRandom;
 use crate::ops::late;
-use crate::ops::source::pins;
+use crate::ops::put::Writing;
+use crate::ops::source::{is_version, pins};
 use crate::ops::write_key::WriteKey;
+use crate::s3::etag;
 use crate::s3::xml::parse_backend_copy;
 use crate::services::Services;
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// One copy to be made.
 pub(crate) struct Rewrap<'a> {
@@ -45,16 +50,76 @@ pub(crate) struct Copied {
     pub(crate) last_modified: Option<String>,
 }
 
+/// How the backend makes a copy of sealed bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// By CopyObject.
+    AtOnce,
+    /// As a multipart upload whose parts it copies: where there are more bytes than it copies at once, and onto an object
+    /// itself, which other storage than S3 changes in place. The upload's object replaces the old one as a whole.
+    Parts,
+    /// By PutObject: of an object that is copied onto itself and has no bytes.
+    Empty,
+}
+
+impl Way {
+    fn of(source: &Target<'_>, info: &Info, destination: &Target<'_>) -> Self {
+        let profile = destination.backend.profile();
+        let in_place = is_itself(source, destination) && !profile.whole_self_copies;
+        if in_place && info.sealed_len == 0 {
+            Self::Empty
+        } else if info.sealed_len > destination.backend.config().limits.put
+            || (in_place && profile.part_copies)
+        {
+            Self::Parts
+        } else {
+            Self::AtOnce
+        }
+    }
+}
+
+fn is_itself(source: &Target<'_>, destination: &Target<'_>) -> bool {
+    source.bucket == destination.bucket && source.key == destination.key
+}
+
+/// How a copy comes into being, for its conditions.
+pub(super) fn writing(source: &Target<'_>, info: &Info, destination: &Target<'_>) -> Writing {
+    match Way::of(source, info, destination) {
+        Way::AtOnce => Writing::Copy,
+        Way::Parts => Writing::Complete,
+        Way::Empty => Writing::Put,
+    }
+}
+
+/// Whether the backend copies this very object or nothing, and never mixes it with one that another writer stores
+/// meanwhile. Elsewhere another object's bytes could get this one's key.
+pub(crate) fn is_safe(source: &Target<'_>, found: &Found, destination: &Target<'_>) -> bool {
+    let profile = destination.backend.profile();
+    let (version, itself) = (is_version(source, found), is_itself(source, destination));
+    match Way::of(source, &found.info, destination) {
+        Way::AtOnce => {
+            profile.copies
+                && (profile.copy_source_if_match || version)
+                && (profile.whole_self_copies || !itself)
+        }
+        // What the upload replaces is what its parts were copied of.
+        Way::Parts => {
+            let replaces = itself && source.version.is_none() && profile.complete_if_match;
+            profile.part_copies && (profile.part_copy_source_if_match || version || replaces)
+        }
+        Way::Empty => profile.put_if_match,
+    }
+}
+
 impl Rewrap<'_> {
     /// Makes it. `None`: a condition did not hold, so the source or the destination is another object by now, and nothing
     /// was changed.
     pub(crate) async fn make(&self) -> Result<Option<Copied>> {
         let envelope = self.envelope()?;
-        let at_once = self.found.info.sealed_len <= self.destination.backend.config().limits.put;
-        let made = if at_once {
-            self.at_once(&envelope).await
-        } else {
-            Box::pin(ranges::copy(self, &envelope)).await
+        let made = match Way::of(&self.source, &self.found.info, &self.destination) {
+            Way::AtOnce => self.at_once(&envelope).await,
+            Way::Parts => Box::pin(ranges::copy(self, &envelope)).await,
+            Way::Empty => Box::pin(self.empty(&envelope)).await,
         };
         match made {
             Ok(copied) => Ok(Some(copied)),
@@ -87,6 +152,23 @@ impl Rewrap<'_> {
         let (headers, document) = late::document(response, &self.names()).await?;
         let copy = parse_backend_copy(&document)?;
         Ok(Copied { headers, backend_etag: copy.etag, last_modified: copy.last_modified })
+    }
+
+    async fn empty(&self, envelope: &Envelope) -> Result<Copied> {
+        let mut out = self.destination.outgoing(Method::PUT);
+        out.headers.extend(ranges::headers(self).await?);
+        out.headers.extend(self.conditions.clone());
+        // A bucket with Object Lock wants a digest, and elsewhere it does no harm.
+        out.headers.insert(CONTENT_MD5, body::content_md5(b""));
+        body::carry_envelope(envelope, &mut out)?;
+        let mut response = self.destination.backend.call(self.destination.caller, out, Bytes::new()).await?;
+        if !response.is_success() {
+            return Err(error_from(response, &self.names()).await);
+        }
+        let etag = response.headers.remove(ETAG);
+        let etag = etag.as_ref().and_then(|value| value.to_str().ok()).map(etag::unquote);
+        let etag = etag.ok_or_else(|| info::unexpected("no ETag of an object that it has just stored"))?;
+        Ok(Copied { backend_etag: etag.to_owned(), headers: response.headers, last_modified: None })
     }
 
     /// Both buckets were there a moment ago, and a key that is missing is the source's.

@@ -5,14 +5,13 @@ use http::{HeaderName, StatusCode};
 use object_format::{Envelope, Mode};
 
 use super::object::self_pins;
-use super::{ATTEMPTS, Copied, Rewrap, seal_in_place};
+use super::rewrap::writing;
+use super::{ATTEMPTS, Copied, Rewrap, is_safe, seal_in_place};
 use crate::auth::Verified;
 use crate::body;
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::info::{self, Found, Nature, Need, Opens, Target};
-use crate::ops::put::Writing;
-use crate::ops::source::is_pinned;
 use crate::ops::write_key::{self, WriteKey};
 use crate::ops::{Route, version};
 use crate::plan::copy::own_headers;
@@ -44,12 +43,12 @@ pub async fn update_object_encryption(
         let sse = sse(services, &route, &asked, sealed).await?;
         let context = sse.context_len();
         let key = WriteKey::of(services, request, &target, sse).await?;
-        let headers = if is_pinned(&target, &found) {
+        let headers = if is_safe(&target, &found, &target) {
             let copied = onto_itself(services, &target, &found, &key, context).await;
             services.info.forget(target.bucket, target.key, None);
             copied?.map(|copied| answer::from_backend(&copied.headers))
         } else {
-            // The backend might copy other bytes than those that were looked at.
+            // The backend might copy or keep other bytes than those that were looked at.
             let found = Box::pin(info::read(services, &target, Need::Tail)).await?;
             let sealed = Box::pin(seal_in_place(services, &target, &found, &key, context)).await?;
             sealed.map(|sealed| sealed.headers)
@@ -72,7 +71,7 @@ pub(crate) async fn onto_itself(
 ) -> Result<Option<Copied>> {
     let headers = own_headers(&found.headers)?;
     write::check_limits(&headers, 0, context, &target.backend.config().limits)?;
-    let conditions = self_pins(target, &found.info, Writing::Copy)?;
+    let conditions = self_pins(target, &found.info, writing(target, &found.info, target))?;
     Rewrap { services, source: *target, found, destination: *target, key, headers, conditions }.make().await
 }
 
