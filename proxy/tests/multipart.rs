@@ -123,8 +123,12 @@ async fn parts_are_listed_as_clients_sent_them() {
         (between(&second, "IsTruncated"), between(&second, "PartNumber")),
         ("false".into(), "9".into())
     );
-    let bad = stack.proxy.send(page("&max-parts=many")).await;
-    assert_eq!((bad.status, bad.code()), (400, "InvalidArgument".to_owned()));
+    let none = stack.proxy.send(page("&max-parts=0")).await.text();
+    assert_eq!((between(&none, "IsTruncated"), none.matches("<Part>").count()), ("false".into(), 0));
+    for bad in ["many", "-1", "%2B1"] {
+        let bad = stack.proxy.send(page(&format!("&max-parts={bad}"))).await;
+        assert_eq!((bad.status, bad.code()), (400, "InvalidArgument".to_owned()));
+    }
     let foreign = stack.proxy.send(Call::new("GET", format!("/{BUCKET}/other?uploadId={id}"))).await;
     assert_eq!((foreign.status, foreign.code()), (404, "NoSuchUpload".to_owned()));
 }

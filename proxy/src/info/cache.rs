@@ -13,8 +13,12 @@ use time::format_description::well_known::Rfc3339;
 use super::Info;
 use crate::s3::name::{BucketName, ObjectKey};
 
-/// Entries kept: about 40 MiB at 300 bytes an entry and typical keys.
-const CAPACITY: u64 = 100_000;
+/// Bytes kept, about: a hundred thousand objects of one part and typical keys.
+const CAPACITY: u64 = 40 << 20;
+/// Bytes of an entry beside its key and its parts.
+const ENTRY: usize = 350;
+/// ... and of each part: its entry in the table, with a checksum.
+const PART: usize = 128;
 /// Listings show a changed object's new ETag at the latest after this long, whatever the backend's time stamps do.
 const AGE: Duration = Duration::from_secs(600);
 
@@ -52,6 +56,12 @@ impl Equivalent<Place> for PlaceRef<'_> {
     }
 }
 
+/// An object of ten thousand parts weighs as much as a page of a listing.
+fn weight(place: &Place, info: &Arc<Info>) -> u32 {
+    let parts = info.trailer().map_or(0, |trailer| trailer.parts.len());
+    u32::try_from(ENTRY + place.key.len() + parts * PART).unwrap_or(u32::MAX)
+}
+
 /// Object info by bucket, key and version.
 #[derive(Clone, Debug)]
 pub struct InfoCache(Cache<Place, Arc<Info>>);
@@ -59,7 +69,7 @@ pub struct InfoCache(Cache<Place, Arc<Info>>);
 impl InfoCache {
     /// An empty cache.
     pub fn new() -> Self {
-        Self(Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build())
+        Self(Cache::builder().max_capacity(CAPACITY).weigher(weight).time_to_live(AGE).build())
     }
 
     /// What was last seen there.

@@ -1,5 +1,6 @@
 //! Looks at the object that stands at a key with the trailer key of an upload alone: whether that upload became it.
 
+use http::HeaderMap;
 use object_format::{Envelope, Trailer, TrailerKey, TrailerRead, open_multipart_trailer};
 
 use super::open::parsed;
@@ -13,6 +14,8 @@ pub struct Standing {
     pub trailer: Trailer,
     /// The backend's ETag, unquoted.
     pub backend_etag: String,
+    /// The backend's headers.
+    pub headers: HeaderMap,
 }
 
 /// What stands at the key of an upload.
@@ -41,7 +44,9 @@ pub async fn standing(target: &Target<'_>, key: &TrailerKey, envelope: &Envelope
         other => other,
     };
     Ok(match trailer {
-        Ok(TrailerRead::Ready(trailer)) => Stands::Made(Box::new(Standing { trailer, backend_etag: etag })),
+        Ok(TrailerRead::Ready(trailer)) => {
+            Stands::Made(Box::new(Standing { trailer, backend_etag: etag, headers: tail.headers }))
+        }
         // No other object has this envelope.
         Ok(TrailerRead::NeedMore { .. }) | Err(_) => match parsed(&tail.headers) {
             Ok(Some(found)) if found.to_value() == envelope.to_value() => Stands::Spoiled,

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use super::checksum::ShownChecksum;
 use crate::error::{Code, Error, Result};
 use crate::info::Info;
+use crate::s3::query;
 use crate::s3::xml::{ObjectAttributes, ObjectPart, ObjectParts, PartsPage};
 
 /// The most parts of one page.
@@ -110,8 +111,7 @@ impl Wanted {
 fn number(headers: &HeaderMap, header: &'static str, name: &'static str) -> Result<Option<usize>> {
     let Some(value) = headers.get(header) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    let digits = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
-    let parsed = digits.and_then(|t| t.parse::<i32>().ok()).and_then(|n| usize::try_from(n).ok());
+    let parsed = query::number::<i32>(text).and_then(|n| usize::try_from(n).ok());
     parsed.map(Some).ok_or_else(|| {
         Error::client(
             Code::InvalidArgument,

@@ -9,6 +9,7 @@ use object_format::{ChecksumFact, ChecksumKind, EtagFact, PartEntry, SealedFacts
 use super::checksum::ShownChecksum;
 use crate::error::{Code, Error, Result};
 use crate::s3::checksum::{ChecksumAlgorithm, Hasher};
+use crate::s3::query::number;
 use crate::s3::xml::ListedPart;
 
 /// S3's smallest part but the last, in plaintext bytes: 5 MiB.
@@ -299,7 +300,7 @@ pub fn check_promises(
 ) -> Result<()> {
     let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
     if let Some(promised) = text("x-amz-mp-object-size") {
-        let promised: u64 = promised.parse().map_err(|_| {
+        let promised: u64 = number(promised).ok_or_else(|| {
             refused(match promised.starts_with('-') {
                 true => format!("Value for x-amz-mp-object-size header is less than zero: '{promised}'"),
                 false => format!("Value for x-amz-mp-object-size header is invalid: '{promised}'"),
@@ -350,7 +351,7 @@ pub fn trailer_number(last: u16, records: &[PartRecord]) -> Option<u16> {
 /// # Errors
 /// InvalidArgument.
 pub fn part_number(text: Option<&str>) -> Result<u16> {
-    text.and_then(|t| t.parse().ok()).filter(|n| (1..=MAX_PART_NUMBER).contains(n)).ok_or_else(|| {
+    text.and_then(number).filter(|n| (1..=MAX_PART_NUMBER).contains(n)).ok_or_else(|| {
         Error::client(Code::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
             .field("ArgumentName", "partNumber")
             .field("ArgumentValue", text.unwrap_or_default())

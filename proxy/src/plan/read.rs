@@ -11,7 +11,7 @@ use object_format::Kind;
 use crate::error::{Code, Error, Result};
 use crate::info::{Info, Nature};
 use crate::s3::condition::{ReadConditions, Verdict};
-use crate::s3::query::Query;
+use crate::s3::query::{self, Query};
 use crate::s3::range::{ByteRange, content_range};
 
 /// What a read answers with.
@@ -99,8 +99,7 @@ pub fn asked_part(headers: &HeaderMap, query: &Query) -> Result<Option<u16>> {
             "Cannot specify both Range header and partNumber query parameter",
         ));
     }
-    let digits = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
-    digits.and_then(|t| t.parse().ok()).filter(|n| (1..=10_000).contains(n)).map(Some).ok_or_else(|| {
+    query::number(text).filter(|n| (1..=10_000).contains(n)).map(Some).ok_or_else(|| {
         Error::client(Code::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive.")
             .field("ArgumentName", "partNumber")
             .field("ArgumentValue", text.to_owned())

@@ -109,6 +109,11 @@ impl Query {
     }
 }
 
+/// A number as requests write one: digits alone, without the sign that Rust would take.
+pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +132,13 @@ mod tests {
         let mut q = Query::parse("a=1&a=2");
         q.set("a", "3");
         assert_eq!(q.canonical(), "a=3");
+    }
+
+    #[test]
+    fn a_number_is_digits_alone() {
+        assert_eq!((number::<u16>("5"), number::<u16>("00010000")), (Some(5), Some(10_000)));
+        for bad in ["", "+5", "-5", " 5", "5 ", "5.0", "0x5", "65536", "\u{0665}"] {
+            assert_eq!(number::<u16>(bad), None, "{bad}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use object_format::{EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_tag};
 
 use super::behind::{self, MAX_ANSWER};
@@ -81,7 +81,11 @@ pub(super) async fn complete_multipart_upload(
     let target = route.object(request)?;
     let at = upload(&target, request)?;
     let customer = CustomerKeyHeaders::of(&request.headers)?;
-    let listed = parse_complete(&body::collect(request, exchange, MAX_COMPLETE_BODY).await?)?;
+    let listed = {
+        let length = body::declared_length(request)?.unwrap_or_default().min(MAX_COMPLETE_BODY as u64);
+        let _room = services.budget.try_take(length).ok_or_else(busy)?;
+        parse_complete(&body::collect(request, exchange, MAX_COMPLETE_BODY).await?)?
+    };
     let this = Completion { services, request, target, at, listed, customer };
     keep_alive::answer(request, exchange, HeaderMap::new(), Box::pin(this.answer())).await
 }
@@ -226,7 +230,7 @@ impl Completion<'_> {
         tracing::info!(%error, "the upload was completed all the same");
         let (etag, checksum) =
             (found.trailer.facts.etag, shown_checksum(&found.trailer.facts, found.trailer.parts.len()));
-        Ok(Made { headers: HeaderMap::new(), etag, checksum, backend_etag: found.backend_etag })
+        Ok(Made { headers: version_of(&found.headers), etag, checksum, backend_etag: found.backend_etag })
     }
 
     /// Where no state is left: the same answer again, if the same request has succeeded.
@@ -243,7 +247,7 @@ impl Completion<'_> {
         if (trailer.upload_tag, trailer.list_tag) != self.tags() {
             return Err(no_such_upload());
         }
-        let mut headers = HeaderMap::new();
+        let mut headers = version_of(&found.headers);
         sse_headers(envelope, self.customer.as_ref(), &mut headers);
         Ok(self.reply(headers, &found.info.etag, ShownChecksum::of_object(&found.info)))
     }
@@ -278,6 +282,17 @@ impl Completion<'_> {
         });
         Reply::xml(Head { status: StatusCode::OK, headers }, document)
     }
+}
+
+/// What the first answer said of the object's version.
+fn version_of(object: &HeaderMap) -> HeaderMap {
+    const VERSION: HeaderName = HeaderName::from_static("x-amz-version-id");
+    object.get(&VERSION).map(|version| (VERSION, version.clone())).into_iter().collect()
+}
+
+fn busy() -> Error {
+    Error::client(Code::SlowDown, "Please reduce your request rate: no room for the list of parts just now.")
+        .because("limits.buffers is used up")
 }
 
 fn shown_checksum(facts: &SealedFacts, parts: usize) -> Option<ShownChecksum> {

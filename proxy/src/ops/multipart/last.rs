@@ -13,7 +13,8 @@ use crate::info;
 use crate::plan::multipart::{MIN_PART, PartRecord};
 use crate::uploads::{UploadState, no_such_upload};
 
-/// Up to this many bytes the last part is put together in memory: a held one that its size made so, and a trailer.
+/// Up to this many bytes, and where `limits.buffers` has room, the last part is put together in memory: a held one that its
+/// size made so, and a trailer.
 const IN_MEMORY: u64 = MIN_PART + (4 << 20);
 
 /// Stores it as part `number`; the answer may be an error.
@@ -36,7 +37,8 @@ pub(super) async fn store(
         return Err(Error::tampered("a held part of another length"));
     }
     let total = length + trailer.len() as u64;
-    if total <= IN_MEMORY {
+    let room = if total <= IN_MEMORY { this.services.budget.try_take(total) } else { None };
+    if let Some(_room) = room {
         let mut whole = BytesMut::new();
         while let Some(piece) = stored.body.chunk().await? {
             whole.extend_from_slice(&piece);

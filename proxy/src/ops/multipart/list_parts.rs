@@ -15,7 +15,7 @@ use crate::plan::multipart::{PartRecord, newest};
 use crate::s3::S3Request;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::name::encode_path;
-use crate::s3::query::Query;
+use crate::s3::query::{self, Query};
 use crate::s3::xml::{PartList, ShownPart, render_part_list};
 use crate::services::Services;
 
@@ -34,7 +34,8 @@ pub(super) async fn list_parts(services: &Services, request: &Verified<S3Request
     let (current, about) = backend_parts(&target, at.id).await?;
     let mut parts = newest(state.records().await?, &current);
     parts.retain(|part| part.number > marker);
-    let truncated = parts.len() > usize::from(max_parts);
+    // A page of nothing leads nowhere: its marker would be the one that was asked with.
+    let truncated = max_parts > 0 && parts.len() > usize::from(max_parts);
     parts.truncate(usize::from(max_parts));
     let shown = parts.iter().map(shown).collect::<Result<Vec<_>>>()?;
     let url = request.query.get_str("encoding-type") == Some("url");
@@ -76,7 +77,7 @@ pub(super) fn time(part: &PartRecord) -> Result<String> {
 /// A number of the query; larger ones than any part has mean the same as the highest.
 fn number(query: &Query, name: &'static str) -> Result<Option<u16>> {
     let Some(text) = query.get_str(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let value: u32 = text.parse().map_err(|_| {
+    let value: u32 = query::number(text).ok_or_else(|| {
         Error::client(
             Code::InvalidArgument,
             format!("Provided {name} not an integer or within integer range"),

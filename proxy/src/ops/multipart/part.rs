@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::header::ETAG;
 use http::{HeaderMap, Method, StatusCode};
-use object_format::ObjectSecrets;
 use object_format::length::segment_len;
+use object_format::{ObjectSecrets, trailer_len};
 
 use super::{check_customer, now_ms, sse_headers, upload};
 use crate::auth::Verified;
@@ -72,7 +72,7 @@ impl<'a> Slot<'a> {
         number: u16,
         length: u64,
     ) -> Result<Self> {
-        check_size(length, &target.backend.config().limits)?;
+        check_size(number, length, &target.backend.config().limits)?;
         // What the backend holds it refuses itself once the upload has ended; what we hold, only we can.
         let state = if is_held(number, length) {
             services.uploads.load(&services.keyring, target.backend, &at).await?
@@ -178,15 +178,17 @@ fn is_held(number: u16, length: u64) -> bool {
     length < MIN_PART || number == MAX_PART_NUMBER
 }
 
-fn check_size(length: u64, limits: &BackendLimits) -> Result<()> {
+fn check_size(number: u16, length: u64, limits: &BackendLimits) -> Result<()> {
+    // What is held goes to the backend with the trailer behind it.
+    let trailer = if is_held(number, length) { trailer_len(usize::from(MAX_PART_NUMBER)) } else { 0 };
+    let stored = segment_len(length) + trailer;
     let message = if length > MAX_PART {
         "Your proposed upload exceeds the maximum allowed size".to_owned()
-    } else if segment_len(length) > limits.put {
+    } else if stored > limits.put {
         format!(
             "Encrypted, your proposed part is {} bytes, and the storage behind the proxy takes {} at once. Use \
              smaller parts.",
-            segment_len(length),
-            limits.put
+            stored, limits.put
         )
     } else {
         return Ok(());

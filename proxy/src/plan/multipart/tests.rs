@@ -191,7 +191,7 @@ fn promises_about_the_whole_are_held() {
     };
     assert_eq!(check("x-amz-mp-object-size", "1"), Ok(()));
     assert_eq!(check("x-amz-mp-object-size", "2"), Err(Code::InvalidRequest));
-    for no_size in ["one", "-1", ""] {
+    for no_size in ["one", "-1", "+1", ""] {
         assert_eq!(check("x-amz-mp-object-size", no_size), Err(Code::InvalidRequest), "{no_size}");
     }
     assert_eq!(check("x-amz-checksum-crc64nvme", &right), Ok(()));

@@ -6,6 +6,7 @@ use super::write::Writer;
 use crate::error::Result;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::etag::{quote, unquote};
+use crate::s3::query;
 
 /// Most bytes of a CompleteMultipartUpload request: 10 000 parts of some 400 bytes, SHA-512 included.
 pub const MAX_COMPLETE_BODY: usize = 4 << 20;
@@ -59,7 +60,7 @@ fn part(tokens: &mut Tokens<'_>) -> Result<ListedPart, Broken> {
         let text = text.trim();
         let twice = match (element, algorithm) {
             ("PartNumber", _) => {
-                let parsed = text.parse().ok().filter(|n: &u16| (1..=10_000).contains(n));
+                let parsed = query::number(text).filter(|n: &u16| (1..=10_000).contains(n));
                 number
                     .replace(parsed.ok_or_else(|| Broken::new("a PartNumber outside 1 to 10000"))?)
                     .is_some()
