@@ -95,8 +95,10 @@ async fn a_rule_is_kept_applied_shown_and_removed() {
     }
     for (headers, expected) in [
         (&[(SSE, "AES256")][..], (200, Some("AES256"), None, None)),
-        (&[(SSE, "aws:kms")], (200, kms, Some("test-key"), None)),
-        (&[(SSE, "aws:kms"), (KEY_ID, "other")], (200, kms, Some("other"), None)),
+        // Whether there is a bucket key is the bucket's to say where the client does not.
+        (&[(SSE, "aws:kms")], (200, kms, Some("test-key"), Some("true"))),
+        (&[(SSE, "aws:kms"), (KEY_ID, "other")], (200, kms, Some("other"), Some("true"))),
+        (&[(SSE, "aws:kms"), (BUCKET_KEY, "false")], (200, kms, Some("test-key"), None)),
         (&[(BUCKET_KEY, "false")], (200, kms, Some(arn), None)),
     ] {
         assert_eq!(facts(&store(&stack.proxy, headers).await), expected, "{headers:?}");

@@ -4,6 +4,7 @@
 mod support;
 
 use base64::Engine;
+use s3cloak::demo::store::StoreConfig;
 use support::{Answer, BUCKET, Call, Options, Stack, md5_hex};
 
 async fn delete(stack: &Stack, key: &str, header: Option<(&str, &str)>) -> Answer {
@@ -124,7 +125,21 @@ async fn many_go_at_once_and_the_backend_gets_an_md5() {
 
 #[tokio::test]
 async fn each_key_has_its_own_conditions() {
-    let stack = with_objects(Options::default(), &["right", "size", "wrong"]).await;
+    check_conditions(Options::default()).await;
+    // Storage that honours If-Match on DELETE and no ETag here would delete what should stay.
+    let store: Option<fn(&mut StoreConfig)> = Some(|config| config.quirks.ignore_entry_etags = true);
+    check_conditions(Options { store, ..Options::default() }).await;
+    let more = "compat: { strict_conditions: true }\n";
+    let stack = with_objects(Options { store, more, ..Options::default() }, &["a"]).await;
+    let etag = md5_hex(b"data");
+    let body = format!("<Delete><Object><Key>a</Key><ETag>\"{etag}\"</ETag></Object></Delete>");
+    let refused = delete_many(&stack, &body).await;
+    assert_eq!((refused.status, refused.code()), (501, "NotImplemented".to_owned()));
+    assert_eq!(stack.store.keys(BUCKET), ["a"]);
+}
+
+async fn check_conditions(options: Options) {
+    let stack = with_objects(options, &["right", "size", "wrong"]).await;
     let etag = md5_hex(b"data");
     let body = format!(
         "<Delete><Object><Key>right</Key><ETag>&quot;{etag}&quot;</ETag></Object>\

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use kms_client::local::LocalKeys;
+use s3cloak::config::{Surroundings, parse};
 use s3cloak::demo::store::Fault;
 use s3cloak::error::Result;
 use s3cloak::s3::name::{BucketName, ObjectKey};
@@ -178,6 +180,25 @@ async fn only_a_plain_denial_counts() {
     stack.store.faults().on(Method::GET, "max-parts=1", Fault::Answer(200, vec![], document("NoSuchUpload")));
     assert_eq!(collect(&stack.services).await, [Fate::UnderWay]);
     assert_eq!((kept(&stack).len(), stack.store.faults().waiting()), (4, 0));
+    assert_eq!(collect(&stack.services).await, [Fate::Ended(4)]);
+}
+
+#[tokio::test]
+async fn a_bucket_that_its_own_clients_may_still_see_is_no_denial() {
+    let stack = Stack::start().await;
+    let (id, _) = two_parts(&stack, "k").await;
+    end(&stack, "k", &id).await;
+    let text = std::fs::read_to_string(stack.config_file()).unwrap();
+    let theirs = "backend_keys: { default: { access_key: backend, secret_key: backend-secret } }\n    allow:";
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    let config = parse(&text.replacen("allow:", theirs, 1), "test.yaml", &around).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let keys = Arc::new(LocalKeys::open(stack.key_folder()).unwrap());
+    let services = support::serve(Arc::new(config), keys, listener).await;
+    let fault = Fault::Status(404, "NoSuchBucket".to_owned());
+    stack.store.faults().on(Method::GET, "max-parts=1", fault.clone());
+    assert!(matches!(collect(&services).await[..], [Fate::Kept(_)]));
+    stack.store.faults().on(Method::GET, "max-parts=1", fault);
     assert_eq!(collect(&stack.services).await, [Fate::Ended(4)]);
 }
 

@@ -142,6 +142,26 @@ async fn ids_of_others_open_nothing() {
 }
 
 #[tokio::test]
+async fn without_room_in_memory_a_last_part_streams_and_a_list_waits() {
+    // Room for a list, and for no last part.
+    let more = "limits: { buffer: 16KiB, buffers: 64KiB }\n";
+    let stack = Stack::with(Options { more, ..Options::default() }).await;
+    let (large, last) = (random(1, MIN), random(2, MIN - 1));
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let tags = [
+        (1, stored(&stack.proxy, "k", &id, 1, &large).await),
+        (2, stored(&stack.proxy, "k", &id, 2, &last).await),
+    ];
+    let long =
+        Call::new("POST", format!("/{BUCKET}/k?uploadId={id}")).body(" ".repeat(100_000) + &list(&tags));
+    let refused = stack.proxy.send(long).await;
+    assert_eq!((refused.status, refused.code()), (503, "SlowDown".to_owned()));
+    let done = complete(&stack.proxy, "k", &id, &tags).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(stack.get("k").await.body == [large, last].concat());
+}
+
+#[tokio::test]
 async fn two_hundred_uploads_at_once() {
     let stack = Stack::start().await;
     let large = random(1, MIN);

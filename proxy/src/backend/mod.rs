@@ -175,6 +175,12 @@ impl Backend {
         self.0.callers.get(access_key).map_or(Caller::Own, |signer| Caller::As(signer.clone()))
     }
 
+    /// Whether every signed request goes out under our own keys. Storage may give other owners other buckets of the same
+    /// name.
+    pub fn has_one_caller(&self) -> bool {
+        self.0.callers.is_empty()
+    }
+
     /// Sends a request whose whole body is in memory and waits for the head of the answer.
     ///
     /// The body is covered by its SHA-256. A connection of the pool that turns out to be dead is replaced once; a

@@ -20,7 +20,7 @@ use super::upload::Upload;
 use super::{Backend, Caller, Outgoing, Response, Step};
 use crate::config::UploadFraming;
 use crate::error::{Code, Error, Result};
-use crate::s3::xml::{parse_initiated, render_complete};
+use crate::s3::xml::{ObjectToDelete, parse_initiated, render_complete, render_delete};
 
 mod copies;
 
@@ -275,7 +275,24 @@ impl Probe<'_> {
         let stands = self.read("condition").await?.is_some();
         profile.delete_if_match = status == StatusCode::PRECONDITION_FAILED && stands;
         self.note("DELETE If-Match", profile.delete_if_match, format!("{status} on another ETag"));
+        profile.delete_many_if_match = self.conditional_entries().await?;
+        let told = if profile.delete_many_if_match { "an object with another ETag stays" } else { "ignored" };
+        self.note("DeleteObjects ETag", profile.delete_many_if_match, told);
         Ok(())
+    }
+
+    /// Whether an object stays that an entry of DeleteObjects names with another ETag.
+    async fn conditional_entries(&mut self) -> Result<bool> {
+        self.store("entry", OLD).await?;
+        let mut out = self.object(Method::POST, "entry")?.flag("delete");
+        let Some(key) = out.key.take() else { return Ok(false) };
+        let etag = Some("\"00000000000000000000000000000000\"".to_owned());
+        let entry = ObjectToDelete { key, version_id: None, etag, last_modified: None, size: None };
+        let document = render_delete([&entry]);
+        let md5 = HeaderValue::try_from(STANDARD.encode(Md5::digest(&document)));
+        out.headers.insert("content-md5", md5.map_err(|e| Error::internal(e.to_string()))?);
+        let answered = self.send(out, document.into()).await?.is_success();
+        Ok(answered && self.read("entry").await?.is_some())
     }
 
     /// Storage that honours a condition on PUT need not on CompleteMultipartUpload.

@@ -20,6 +20,8 @@ pub struct Profile {
     pub put_if_match: bool,
     /// `If-Match` on DELETE is honoured.
     pub delete_if_match: bool,
+    /// ... and the `ETag` of an entry of DeleteObjects, which storage that honours the one may ignore.
+    pub delete_many_if_match: bool,
     /// It copies objects by itself.
     pub copies: bool,
     /// `x-amz-copy-source-if-match` is honoured: a copy can be pinned to the object that was looked at.
@@ -58,6 +60,7 @@ impl Profile {
             put_if_none_match: false,
             put_if_match: false,
             delete_if_match: false,
+            delete_many_if_match: false,
             copies: false,
             copy_source_if_match: false,
             whole_self_copies: false,
@@ -83,6 +86,7 @@ impl Profile {
             self.put_if_none_match = honoured;
             self.put_if_match = honoured;
             self.delete_if_match = honoured;
+            self.delete_many_if_match = honoured;
             self.complete_if_none_match = honoured;
             self.complete_if_match = honoured;
         }
@@ -132,7 +136,8 @@ mod tests {
     #[test]
     fn nothing_is_assumed_that_could_lose_data() {
         let assumed = Profile::assumed(&ProfileOverrides::default());
-        assert!(!assumed.put_if_none_match && !assumed.put_if_match && !assumed.delete_if_match);
+        assert!(!assumed.put_if_none_match && !assumed.put_if_match);
+        assert!(!assumed.delete_if_match && !assumed.delete_many_if_match);
         assert!(!assumed.copy_source_if_match && !assumed.copy_if_match && !assumed.copy_if_none_match);
         assert!(!assumed.whole_self_copies && !assumed.part_copies && !assumed.part_copy_source_if_match);
         assert!(!assumed.complete_if_none_match && !assumed.complete_if_match);

@@ -178,6 +178,8 @@ fn deployments(headers: &HeaderMap, default: &BucketDefault) -> Result<Deploymen
     }
     let context = context.map(checked_context).transpose()?;
     let bucket_key_id = default.key_id.clone();
+    // Who does not say gets what the bucket has.
+    let bucket_key = bucket_key.or(default.bucket_key);
     Ok(match mode {
         Some(Mode::SseKms) => DeploymentSse {
             mode: Mode::SseKms,
@@ -185,9 +187,10 @@ fn deployments(headers: &HeaderMap, default: &BucketDefault) -> Result<Deploymen
             key_id: key_id.map(str::to_owned),
             bucket_key_id,
             key_named_by_client: key_id.is_some(),
-            per_object: bucket_key == Some(false) || context.is_some(),
+            per_object: !bucket_key.unwrap_or(default.configured_bucket_key) || context.is_some(),
+            // A context takes a data key of its own, and then no answer about the object shows another.
+            shows_bucket_key: bucket_key == Some(true) && context.is_none(),
             context,
-            shows_bucket_key: bucket_key == Some(true),
         },
         Some(mode) => DeploymentSse {
             mode,

@@ -360,7 +360,8 @@ impl Collector<'_> {
         // A bare 404 may come from anything on the way, and counts as NoSuchKey: only a document tells of more.
         let error = error_from(response, &Names { bucket: None, key: Some(&owner.key) }).await;
         Ok(match error.code() {
-            Code::NoSuchUpload | Code::NoSuchBucket => Said::HasNot,
+            Code::NoSuchUpload => Said::HasNot,
+            Code::NoSuchBucket if self.backend.has_one_caller() => Said::HasNot,
             _ => Said::Nothing(format!("the storage was asked for its upload and answered {error}")),
         })
     }

@@ -44,6 +44,8 @@ pub enum Place {
 pub struct Quirks {
     /// `If-Match` and `If-None-Match` of writes and deletes are ignored, as some backends do.
     pub ignore_write_conditions: bool,
+    /// The `ETag` of an entry of DeleteObjects alone is ignored.
+    pub ignore_entry_etags: bool,
     /// Those of CompleteMultipartUpload alone are ignored.
     pub ignore_complete_conditions: bool,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER` bodies are refused with 400.

@@ -77,7 +77,8 @@ impl Store {
         let quiet = input.delete.quiet.unwrap_or(false);
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in input.delete.objects {
-            let conditions = self.write_conditions(object.e_tag.map(ETagCondition::ETag), None);
+            let etag = object.e_tag.filter(|_| !self.quirks.ignore_entry_etags);
+            let conditions = self.write_conditions(etag.map(ETagCondition::ETag), None);
             match self.catalog.remove(&input.bucket, &object.key, &conditions) {
                 Ok(()) if quiet => {}
                 Ok(()) => deleted.push(DeletedObject { key: Some(object.key), ..Default::default() }),

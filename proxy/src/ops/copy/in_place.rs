@@ -1,5 +1,7 @@
 //! An object sealed anew where it is, with all that it has: for what has to get another key of its own, or its first one.
 
+use time::OffsetDateTime;
+
 use super::object::self_pins;
 use super::pump::{Pump, Pumped, pump_object};
 use crate::error::{Code, Result};
@@ -26,7 +28,7 @@ pub(crate) async fn seal_in_place(
     if looked.info.backend_etag != found.info.backend_etag {
         return Ok(None);
     }
-    let mut headers = own_headers(&looked.headers)?;
+    let mut headers = own_headers(&looked.headers, OffsetDateTime::now_utc())?;
     // Its size is no limit: what does not go at once goes in parts.
     write::check_limits(&headers, 0, context, &target.backend.config().limits)?;
     headers.extend(self_pins(target, &found.info, Writing::Put)?);

@@ -3,6 +3,7 @@
 
 use http::{HeaderName, StatusCode};
 use object_format::{Envelope, Mode};
+use time::OffsetDateTime;
 
 use super::object::self_pins;
 use super::rewrap::writing;
@@ -69,7 +70,7 @@ pub(crate) async fn onto_itself(
     key: &WriteKey,
     context: usize,
 ) -> Result<Option<Copied>> {
-    let headers = own_headers(&found.headers)?;
+    let headers = own_headers(&found.headers, OffsetDateTime::now_utc())?;
     write::check_limits(&headers, 0, context, &target.backend.config().limits)?;
     let conditions = self_pins(target, &found.info, writing(target, &found.info, target))?;
     Rewrap { services, source: *target, found, destination: *target, key, headers, conditions }.make().await

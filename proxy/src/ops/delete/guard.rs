@@ -21,6 +21,8 @@ const IF_MATCH_TIME: HeaderName = HeaderName::from_static("x-amz-if-match-last-m
 /// What has to hold for a delete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
+    /// Of an entry of DeleteObjects.
+    entry: bool,
     tags: WriteConditions,
     /// In plaintext bytes.
     size: Option<u64>,
@@ -52,7 +54,12 @@ impl Guard {
                 ));
             }
         };
-        Ok(Self { tags: WriteConditions::of(headers), size, last_modified: text(&IF_MATCH_TIME) })
+        Ok(Self {
+            entry: false,
+            tags: WriteConditions::of(headers),
+            size,
+            last_modified: text(&IF_MATCH_TIME),
+        })
     }
 
     /// Those of one entry of DeleteObjects.
@@ -64,6 +71,7 @@ impl Guard {
             headers.insert(IF_MATCH, value);
         }
         Self {
+            entry: true,
             tags: WriteConditions::of(&headers),
             size: object.size,
             last_modified: object.last_modified.clone(),
@@ -79,7 +87,8 @@ impl Guard {
         if self.is_empty() {
             return Ok(Settled::default());
         }
-        let honoured = target.backend.profile().delete_if_match;
+        let profile = target.backend.profile();
+        let honoured = if self.entry { profile.delete_many_if_match } else { profile.delete_if_match };
         if !honoured && services.config.compat.strict_conditions {
             return Err(Error::client(
                 Code::NotImplemented,

@@ -5,6 +5,8 @@ use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{Directive, Directives};
 use crate::error::{Code, Error, Result};
@@ -14,6 +16,8 @@ use crate::s3::headers::{ENVELOPE, META_PREFIX};
 const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 const METADATA_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
+const LOCK_MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
+const RETAIN_UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
 /// Says that there is user metadata which headers cannot show.
 const MISSING_META: HeaderName = HeaderName::from_static("x-amz-missing-meta");
 
@@ -43,14 +47,20 @@ pub fn backend_headers(
 }
 
 /// The same for an object that is copied onto itself and keeps everything but its key: storage class, lock and redirect
-/// too, which a copy otherwise loses.
+/// too, which a copy otherwise loses. A retention that has lapsed by `now` binds nobody, and no storage takes it again.
 ///
 /// # Errors
 /// As [`backend_headers`].
-pub fn own_headers(source: &HeaderMap) -> Result<HeaderMap> {
+pub fn own_headers(source: &HeaderMap, now: OffsetDateTime) -> Result<HeaderMap> {
     refuse_missing(source)?;
+    let until = source.get(RETAIN_UNTIL).and_then(|until| until.to_str().ok());
+    let until = until.and_then(|until| OffsetDateTime::parse(until, &Rfc3339).ok());
+    let lapsed = until.is_some_and(|until| until <= now);
     let mut own = HeaderMap::new();
-    extend(&mut own, source, |name| is_metadata(name) || is_property(name));
+    extend(&mut own, source, |name| {
+        let retention = [LOCK_MODE, RETAIN_UNTIL].contains(name);
+        is_metadata(name) || is_property(name) && !(lapsed && retention)
+    });
     Ok(directed(write::backend_headers(&own), Directive::Copy))
 }
 
@@ -209,6 +219,27 @@ mod tests {
         assert_eq!(bare[CONTENT_TYPE], "binary/octet-stream");
     }
 
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-01-02 03:04:05 UTC);
+
+    #[test]
+    fn a_retention_is_kept_until_it_has_lapsed() {
+        let locked = |until: &'static str| {
+            let source = map(&[
+                ("x-amz-object-lock-mode", "COMPLIANCE"),
+                ("x-amz-object-lock-retain-until-date", until),
+                ("x-amz-object-lock-legal-hold", "ON"),
+            ]);
+            let own = own_headers(&source, NOW).unwrap();
+            assert_eq!(own["x-amz-object-lock-legal-hold"], "ON");
+            assert_eq!(own.contains_key(LOCK_MODE), own.contains_key(RETAIN_UNTIL));
+            own.contains_key(LOCK_MODE)
+        };
+        assert!(locked("2026-01-02T03:04:06Z") && locked("2027-01-01T00:00:00.000Z"));
+        assert!(!locked("2026-01-02T03:04:05Z") && !locked("2025-12-31T23:59:59.5Z"));
+        // What cannot be read is for the storage to judge.
+        assert!(locked("some day"));
+    }
+
     #[test]
     fn onto_itself_an_object_keeps_what_it_has() {
         let mut want: Vec<String> = [
@@ -226,7 +257,7 @@ mod tests {
         .map(str::to_owned)
         .into();
         want.sort();
-        assert_eq!(shown(&own_headers(&source()).unwrap()), want);
+        assert_eq!(shown(&own_headers(&source(), NOW).unwrap()), want);
     }
 
     #[test]
@@ -234,7 +265,7 @@ mod tests {
         for (count, fine) in [("0", true), ("1", false), ("many", false)] {
             let mut source = source();
             source.insert(MISSING_META, HeaderValue::from_static(count));
-            assert_eq!(own_headers(&source).is_ok(), fine);
+            assert_eq!(own_headers(&source, NOW).is_ok(), fine);
             let copy = backend_headers(&request(), &source, &Directives::default());
             assert_eq!(copy.is_ok(), fine);
             let replace = Directives { metadata: Directive::Replace, ..Directives::default() };
