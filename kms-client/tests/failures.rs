@@ -198,6 +198,99 @@ async fn other_endpoints_take_over() {
     client.generate(&name("k"), b"").await.ok().unwrap();
 }
 
+/// A client of several servers, all of which let it use keys named `k`.
+fn over(servers: &[&TestKes], endpoints: Vec<String>) -> Kes {
+    for kes in servers {
+        kes.set_policy(api_key(9).identity(), Policy::proxy("k"));
+    }
+    let ca = Some(servers.iter().flat_map(|kes| kes.ca_pem().as_bytes().to_vec()).collect());
+    Kes::new(KesConfig { endpoints, identity: KesIdentity::ApiKey(api_key(9)), ca, timeout: TIMEOUT })
+        .unwrap()
+}
+
+/// As while its file store is not mounted, or with policies of yesterday.
+#[tokio::test]
+async fn an_endpoint_that_lacks_or_refuses_a_key_does_not_hide_one_that_has_it() {
+    for forbidden in [false, true] {
+        let (bad, good) = (server(true).await, with_key(true).await);
+        let sealed = good.client(TIMEOUT).generate(&name("k"), b"").await.ok().unwrap().sealed;
+        for endpoints in [[bad.endpoint(), good.endpoint()], [good.endpoint(), bad.endpoint()]] {
+            let client = || {
+                let client = over(&[&bad, &good], endpoints.to_vec());
+                if forbidden {
+                    bad.remove_policy(&api_key(9).identity());
+                }
+                client
+            };
+            let (generating, decrypting, describing) = (client(), client(), client());
+            let (on_bad, on_good) = (bad.faults().total(), good.faults().total());
+            for _ in 0..4 {
+                generating.generate(&name("k"), b"").await.ok().unwrap();
+                decrypting.decrypt(&name("k"), &sealed, b"").await.ok().unwrap();
+                describing.health(&name("k")).await.unwrap();
+            }
+            assert_eq!(good.faults().total() - on_good, 12, "nothing is asked twice");
+            // Each client meets it once, in its first or its second call, and then leaves it for last.
+            assert_eq!(bad.faults().total() - on_bad, 3, "forbidden: {forbidden}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_no_is_believed_when_every_endpoint_says_it() {
+    let (a, b) = (server(true).await, server(true).await);
+    let client = over(&[&a, &b], vec![a.endpoint(), b.endpoint()]);
+    let ask = async || {
+        let before = (a.faults().total(), b.faults().total());
+        let errors = [
+            client.generate(&name("k"), b"").await.err(),
+            client.decrypt(&name("k"), &[1; 76], b"").await.err(),
+            client.health(&name("k")).await.err(),
+        ];
+        let asked = (a.faults().total() - before.0, b.faults().total() - before.1);
+        assert_eq!(asked, (3, 3), "each once");
+        errors
+    };
+    assert_eq!(ask().await, [const { Some(KeyError::NotFound) }; 3]);
+    a.remove_policy(&api_key(9).identity());
+    assert_eq!(
+        ask().await,
+        [const { Some(KeyError::Denied) }; 3],
+        "the key may be behind the one that refuses"
+    );
+    b.remove_policy(&api_key(9).identity());
+    assert_eq!(ask().await, [const { Some(KeyError::Denied) }; 3]);
+}
+
+#[tokio::test]
+async fn a_missing_key_may_be_with_an_endpoint_that_is_away() {
+    let (empty, mut good) = (server(true).await, with_key(true).await);
+    let client = over(&[&empty, &good], vec![empty.endpoint(), good.endpoint()]);
+    good.faults().inject("/v1/key/generate/", Fault::Status(502, "failed to read key"), 1);
+    client.generate(&name("k"), b"").await.ok().unwrap();
+    good.stop().await;
+    for _ in 0..6 {
+        let before = empty.faults().total();
+        assert!(client.generate(&name("k"), b"").await.err().unwrap().is_unreachable());
+        assert_eq!(empty.faults().total() - before, 1, "it has said what it knows");
+    }
+    // Revoking does not wait for anybody.
+    empty.remove_policy(&api_key(9).identity());
+    assert_eq!(client.generate(&name("k"), b"").await.err(), Some(KeyError::Denied));
+}
+
+#[tokio::test]
+async fn making_and_deleting_a_key_take_the_first_answer() {
+    let (a, b) = (server(true).await, server(true).await);
+    let client = over(&[&a, &b], vec![a.endpoint(), b.endpoint()]);
+    for kes in [&a, &b] {
+        kes.remove_policy(&api_key(9).identity());
+    }
+    assert_eq!(client.create(&name("k")).await, Err(KeyError::Denied));
+    assert_eq!(client.delete(&name("k")).await, Err(KeyError::Denied));
+    assert_eq!(a.faults().total() + b.faults().total(), 2);
+}
+
 #[tokio::test]
 async fn endpoints_share_the_load() {
     let servers = [with_key(true).await, with_key(true).await, with_key(true).await];

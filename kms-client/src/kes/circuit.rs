@@ -11,12 +11,16 @@ const THRESHOLD: u32 = 3;
 /// First and longest time that it rests. Short, so that a service that comes back is found soon.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
+/// How long one that others contradicted is asked last. It costs its share of the load and nothing else.
+const BEHIND: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     failures: u32,
     rests_until: Option<Instant>,
     probing: bool,
+    /// Until then others are asked before it, though it answers.
+    behind_until: Option<Instant>,
 }
 
 impl Circuit {
@@ -33,13 +37,24 @@ impl Circuit {
     }
 
     /// Are others to be asked before it?
-    pub(super) fn rests(&self, now: Instant) -> bool {
+    pub(super) fn comes_last(&self, now: Instant) -> bool {
+        self.rests(now) || self.behind_until.is_some_and(|until| now < until)
+    }
+
+    fn rests(&self, now: Instant) -> bool {
         self.probing || self.rests_until.is_some_and(|until| now < until)
     }
 
     /// The endpoint answered.
     pub(super) fn succeeded(&mut self) {
-        *self = Self::default();
+        *self = Self { behind_until: self.behind_until, ..Self::default() };
+    }
+
+    /// It lacked or refused what another endpoint then gave. Tells whether that is news.
+    pub(super) fn contradicted(&mut self, now: Instant) -> bool {
+        let news = self.behind_until.is_none_or(|until| now >= until);
+        self.behind_until = Some(now + BEHIND);
+        news
     }
 
     /// The endpoint could not be reached.
@@ -85,6 +100,17 @@ mod tests {
         assert!(circuit.admit(later + FIRST * 2), "an abandoned probe frees the place");
         circuit.succeeded();
         assert!(circuit.admit(later) && circuit.admit(later));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_contradicted_is_asked_last_for_a_while() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        assert!(!circuit.comes_last(now));
+        assert!(circuit.contradicted(now) && !circuit.contradicted(now), "news once");
+        circuit.succeeded();
+        assert!(circuit.comes_last(now) && circuit.admit(now), "last, but asked");
+        assert!(!circuit.comes_last(now + BEHIND) && circuit.contradicted(now + BEHIND));
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,26 +93,28 @@ impl Failover {
         })
     }
 
-    /// The endpoints from the next one on; those that failed a moment ago come last.
+    /// The endpoints from the next one on; those that failed or were contradicted a moment ago come last.
     fn order(&self) -> Vec<usize> {
         let (first, count, now) =
             (self.turn.fetch_add(1, Ordering::Relaxed), self.endpoints.len(), Instant::now());
         let all = (0..count).map(|step| (first % count + step) % count);
         let (mut order, late): (Vec<_>, Vec<_>) =
-            all.partition(|index| !self.endpoints[*index].circuit.lock().rests(now));
+            all.partition(|index| !self.endpoints[*index].circuit.lock().comes_last(now));
         order.extend(late);
         order
     }
 
-    /// The answer of the first endpoint that has one, within `timeout`.
+    /// The answer of the first endpoint that has one, within `timeout`. That a key is missing or refused is told only
+    /// after every endpoint was asked, where the call allows asking them.
     pub(super) async fn call(
         &self,
         call: &Call<'_>,
         timeout: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let deadline = Instant::now() + timeout;
-        let mut last = None;
         let count = self.endpoints.len();
+        // What each has said that was no good.
+        let mut said: Vec<Option<KeyError>> = vec![None; count];
         for round in 0..ROUNDS {
             if round > 0 {
                 sleep(pause(round)).await;
@@ -122,6 +124,9 @@ impl Failover {
             }
             let mut again = false;
             for (step, index) in self.order().into_iter().enumerate() {
+                if is_no(&said[index]) {
+                    continue;
+                }
                 let endpoint = &self.endpoints[index];
                 let Some(ticket) = endpoint.admit() else { continue };
                 // One that hangs may take its share of what is left, and no more.
@@ -130,15 +135,23 @@ impl Failover {
                 match self.attempt(&endpoint.base, call, until).await {
                     Ok(body) => {
                         ticket.tell(true);
+                        self.contradict(&said);
                         return Ok(body);
                     }
                     Err(Failure::Final(error)) => {
                         ticket.tell(true);
                         return Err(error);
                     }
+                    Err(Failure::Doubtful(error)) => {
+                        ticket.tell(true);
+                        if !call.may_ask_all() {
+                            return Err(error);
+                        }
+                        said[index] = Some(error);
+                    }
                     Err(Failure::Next(error)) => {
                         ticket.tell(true);
-                        last = Some(error);
+                        said[index] = Some(error);
                     }
                     Err(Failure::Store(error)) => {
                         ticket.tell(true);
@@ -146,7 +159,7 @@ impl Failover {
                         if !call.repeatable {
                             return Err(error);
                         }
-                        last = Some(error);
+                        said[index] = Some(error);
                     }
                     Err(Failure::Away { error, unsent }) => {
                         ticket.tell(false);
@@ -154,7 +167,7 @@ impl Failover {
                         if !call.repeatable && !unsent {
                             return Err(error);
                         }
-                        last = Some(error);
+                        said[index] = Some(error);
                     }
                 }
             }
@@ -162,10 +175,36 @@ impl Failover {
                 break;
             }
         }
-        Err(last.unwrap_or_else(|| {
-            KeyError::unavailable("every endpoint failed a moment ago; a next try is due soon")
-        }))
+        Err(most_telling(said))
     }
+
+    /// Another endpoint had what these lacked or refused: they are asked last for a while.
+    fn contradict(&self, said: &[Option<KeyError>]) {
+        for (endpoint, error) in self.endpoints.iter().zip(said).filter(|(_, error)| is_no(error)) {
+            if let (Some(error), true) = (error, endpoint.circuit.lock().contradicted(Instant::now())) {
+                tracing::warn!(endpoint = endpoint.base, %error, "another endpoint has this key: look at the store and the policies of this one");
+            }
+        }
+    }
+}
+
+fn is_no(said: &Option<KeyError>) -> bool {
+    matches!(said, Some(KeyError::NotFound | KeyError::Denied))
+}
+
+/// What to tell when no endpoint had a good answer. A refusal holds even if others are away, as revoking must not wait
+/// for them. A key is missing only if all say so: whoever is away may have it.
+fn most_telling(said: Vec<Option<KeyError>>) -> KeyError {
+    let rank = |error: &Option<KeyError>| match error {
+        Some(KeyError::Denied) => 0,
+        Some(KeyError::Unavailable { .. }) => 1,
+        None => 2,
+        Some(KeyError::NotFound) => 4,
+        Some(_) => 3,
+    };
+    said.into_iter().min_by_key(rank).flatten().unwrap_or_else(|| {
+        KeyError::unavailable("an endpoint failed a moment ago and was not asked; a next try is due soon")
+    })
 }
 
 /// 50 to 100 % of a doubling pause.

@@ -32,6 +32,13 @@ pub(super) struct Call<'a> {
     pub(super) name: Option<&'a KeyName>,
 }
 
+impl Call<'_> {
+    /// It uses a key and changes nothing, so every endpoint may be asked before a "no" is believed.
+    pub(super) fn may_ask_all(&self) -> bool {
+        self.repeatable && self.name.is_some()
+    }
+}
+
 pub(super) struct Transport {
     source: Source,
     ca: Option<Vec<u8>>,

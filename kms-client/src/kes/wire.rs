@@ -136,6 +136,9 @@ pub(super) fn described(body: &[u8]) -> Result<KeyInfo, KeyError> {
 pub(super) enum Failure {
     /// KES has spoken; other endpoints would say the same.
     Final(KeyError),
+    /// KES has spoken of what it alone sees: its store may not be mounted, its policies may be old. Final once every
+    /// endpoint has been asked.
+    Doubtful(KeyError),
     /// Not KES at that address, or one that is broken in its own way: another endpoint may know better.
     Next(KeyError),
     /// KES is there, its key store is not: another endpoint, or later.
@@ -147,7 +150,11 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn into_error(self) -> KeyError {
         match self {
-            Self::Final(error) | Self::Next(error) | Self::Store(error) | Self::Away { error, .. } => error,
+            Self::Final(error)
+            | Self::Doubtful(error)
+            | Self::Next(error)
+            | Self::Store(error)
+            | Self::Away { error, .. } => error,
         }
     }
 }
@@ -156,7 +163,7 @@ impl Failure {
 pub(super) fn failure(status: u16, body: &[u8], name: Option<&KeyName>) -> Failure {
     let message = serde_json::from_slice::<ErrorAnswer>(body).ok().map(|e| e.message);
     match (status, message.as_deref()) {
-        (404, Some("key does not exist")) => Failure::Final(KeyError::NotFound),
+        (404, Some("key does not exist")) => Failure::Doubtful(KeyError::NotFound),
         (400, Some("decryption failed: ciphertext is not authentic")) => {
             Failure::Final(KeyError::NotAuthentic)
         }
@@ -165,7 +172,7 @@ pub(super) fn failure(status: u16, body: &[u8], name: Option<&KeyName>) -> Failu
             name: name.map(|n| n.as_str().to_owned()).unwrap_or_default(),
         }),
         (403, Some("not authorized: insufficient permissions" | "prohibited by policy")) => {
-            Failure::Final(KeyError::Denied)
+            Failure::Doubtful(KeyError::Denied)
         }
         (501, _) => {
             Failure::Next(KeyError::protocol(Some(501), message.as_deref().unwrap_or("not implemented")))
