@@ -1,5 +1,5 @@
-//! Open data keys in memory, and, apart from them, what is known not to open. Entries go when told, when idle or when
-//! there are too many; their key is wiped then, not when moka gets to it.
+//! Open data keys in memory, and, apart from them, what is known not to open. Entries go when told, when a sweep
+//! finds them idle or when there are too many; their key is wiped then, not when moka gets to it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -52,19 +52,19 @@ pub(super) struct CacheKey {
 struct Entry(Mutex<Option<(Arc<OpenKey>, Instant)>>);
 
 impl Entry {
-    fn get(&self, now: Instant, idle: Duration) -> Option<Arc<OpenKey>> {
+    fn get(&self, now: Instant) -> Option<Arc<OpenKey>> {
         let mut place = self.0.lock();
         let (open, used) = place.as_mut()?;
-        if now.saturating_duration_since(*used) > idle {
-            *place = None;
-            return None;
-        }
         *used = now;
         Some(Arc::clone(open))
     }
 
     fn is_idle(&self, now: Instant, idle: Duration) -> bool {
         self.0.lock().as_ref().is_none_or(|(_, used)| now.saturating_duration_since(*used) > idle)
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.lock().is_some()
     }
 
     fn retire(&self) {
@@ -94,11 +94,16 @@ impl KeyCache {
     }
 
     pub(super) async fn get(&self, key: &CacheKey) -> Option<Arc<OpenKey>> {
-        let found = self.open.get(key).await?.get(Instant::now(), self.idle);
+        let found = self.open.get(key).await?.get(Instant::now());
         if found.is_none() {
             self.open.invalidate(key).await;
         }
         found
+    }
+
+    /// Is any key open at all?
+    pub(super) fn holds_any(&self) -> bool {
+        self.open.iter().any(|(_, entry)| entry.is_open())
     }
 
     pub(super) async fn put(&self, key: CacheKey, open: Arc<OpenKey>) {
@@ -143,12 +148,15 @@ impl KeyCache {
         self.open.run_pending_tasks().await;
     }
 
-    /// Removes what is idle or believed no longer, and tells which external keys still have open ones.
-    pub(super) async fn sweep(&self, now: Instant) -> HashSet<ResolvedKey> {
+    /// Removes what is idle or believed no longer, and tells which external keys still have open ones. Idle ones of the
+    /// external keys in `kept` stay.
+    pub(super) async fn sweep(&self, now: Instant, kept: &HashSet<ResolvedKey>) -> HashSet<ResolvedKey> {
         let mut live = HashSet::new();
         let mut removed = false;
         for (key, entry) in &self.open {
-            if entry.is_idle(now, self.idle) {
+            let goes =
+                if kept.contains(&key.external) { !entry.is_open() } else { entry.is_idle(now, self.idle) };
+            if goes {
                 entry.retire();
                 self.open.invalidate(&*key).await;
                 removed = true;

@@ -155,6 +155,11 @@ impl External {
         [Use::Read, Use::Write].iter().all(|u| self.standing(now, *u, policy) == Standing::Lost)
     }
 
+    /// Its service can't be asked, so a data key that leaves memory now does not come back before the outage ends.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.trouble, Some((Trouble::Unreachable, _)))
+    }
+
     pub(super) fn check_due(&self, now: Instant, policy: &BucketKeyPolicy) -> bool {
         let calm = self.confirmed.is_some() && self.missing_since.is_none() && self.trouble.is_none();
         let interval = if calm { policy.recheck } else { policy.recheck.min(HASTE) };

@@ -242,11 +242,15 @@ impl Keyring {
         }
     }
 
-    /// Whether writes under the default key work now; for `/ready`.
+    /// Whether writes under the default key work now; for `/ready`. In an outage of its service that takes a data key in
+    /// memory: with none at all, whoever comes would be sent away.
     pub fn ready(&self) -> Readiness {
         let default = &self.inner.default;
         self.inner.with_external(default, |known| {
             match known.standing(Instant::now(), Use::Write, &self.inner.policy) {
+                Standing::Offline if !self.inner.cache.holds_any() => Readiness::NotReady(format!(
+                    "key {default}: its service cannot be reached, and no data key is in memory"
+                )),
                 Standing::Good | Standing::Offline => Readiness::Ready,
                 Standing::Stale => Readiness::NotReady(format!("key {default} was not checked lately")),
                 Standing::Lost => {

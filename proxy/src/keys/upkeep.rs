@@ -1,6 +1,8 @@
-//! What happens without being asked: keys in use are checked, idle ones are removed so that they are wiped in time,
-//! and keys whose trouble outlasted its grace are dropped.
+//! What happens without being asked: keys in use are checked, idle ones are removed so that they are wiped in time (but
+//! not in an outage of their service, where nobody could open them again), and keys whose trouble outlasted its grace
+//! are dropped.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,9 +29,18 @@ pub(super) async fn run(keyring: Weak<Inner>, policy: BucketKeyPolicy) {
 async fn tick(keyring: &Arc<Inner>) {
     let now = Instant::now();
     let policy = &keyring.policy;
-    let live = keyring.cache.sweep(now).await;
+    let away: HashSet<ResolvedKey> = keyring
+        .externals
+        .lock()
+        .iter()
+        .filter(|(_, known)| known.is_away())
+        .map(|(key, _)| key.clone())
+        .collect();
+    let live = keyring.cache.sweep(now, &away).await;
     keyring.gates.sweep(now);
-    keyring.writers.lock().retain(|_, writer| now.saturating_duration_since(writer.used) <= policy.idle);
+    keyring.writers.lock().retain(|id, writer| {
+        away.contains(&id.0) || now.saturating_duration_since(writer.used) <= policy.idle
+    });
 
     let (mut due, mut lost): (Vec<ResolvedKey>, Vec<ResolvedKey>) = (Vec::new(), Vec::new());
     for (external, known) in keyring.externals.lock().iter() {

@@ -55,6 +55,50 @@ async fn keys_leave_memory_when_grace_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn idle_keys_stay_while_nobody_could_open_them_again() {
+    let fake = Arc::new(Fake::new(&["default", "other"]));
+    let policy = BucketKeyPolicy { idle: secs(200), offline_writes: secs(900), ..POLICY };
+    let keyring = keyring_with(&fake, policy, false);
+    keyring.start().await;
+    let (default, other) =
+        (write(&keyring).await.unwrap(), keyring.for_write(&key("other"), PHOTOS).await.unwrap());
+    let headers = [header(&default), header(&other)];
+    let weak = [Arc::downgrade(&default), Arc::downgrade(&other)];
+    drop((default, other));
+    fake.set(Mood::Down);
+    sleep(secs(800)).await; // four times as long as idle keys stay
+    for header in &headers {
+        read(&keyring, header).await.unwrap();
+    }
+    assert_eq!(write(&keyring).await.unwrap().sealed.to_vec(), headers[0].sealed_key);
+    assert_eq!(keyring.ready(), Readiness::Ready);
+    // Untouched since, they go when the service is back, and not before.
+    sleep(secs(300)).await;
+    assert!(weak.iter().all(|open| open.upgrade().is_some()));
+    fake.set(Mood::Up);
+    sleep(secs(15)).await;
+    assert!(weak.iter().all(|open| open.upgrade().is_none()));
+    read(&keyring, &headers[0]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_with_nothing_in_memory_is_not_ready() {
+    let fake = Arc::new(Fake::new(&["default"]));
+    let keyring = keyring_with(&fake, BucketKeyPolicy { idle: secs(200), ..POLICY }, false);
+    keyring.start().await;
+    write(&keyring).await.unwrap();
+    sleep(secs(210)).await;
+    assert_eq!(keyring.ready(), Readiness::Ready, "the service is there");
+    fake.set(Mood::Down);
+    sleep(secs(70)).await;
+    assert!(matches!(keyring.ready(), Readiness::NotReady(_)));
+    assert_eq!(refused(write(&keyring).await), unavailable());
+    fake.set(Mood::Up);
+    sleep(secs(10)).await;
+    assert_eq!(keyring.ready(), Readiness::Ready);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cold_key_has_no_grace() {
     let (fake, keyring, _) = warm().await;
     let cold = foreign(&fake, "default").await;
