@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from harness import backends
 from harness.backends import Backend
@@ -168,6 +169,20 @@ def prefix(request) -> str:
     """A key prefix of this test's own."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_")).strip("-")
     return f"{words}-{next(_count)}/"
+
+
+@pytest.fixture
+def versioned(s3) -> str:
+    """A bucket of this test's own that keeps versions."""
+    name = f"versions-{os.urandom(4).hex()}"
+    s3.create_bucket(Bucket=name)
+    try:
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    except ClientError:
+        pytest.skip("this storage has no versions")
+    if s3.get_bucket_versioning(Bucket=name).get("Status") != "Enabled":
+        pytest.skip("this storage has no versions")
+    return name
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -96,15 +96,8 @@ def test_conditions(s3, bucket, prefix):
     s3.copy_object(Bucket=bucket, Key=f"{prefix}new", CopySource=source, IfNoneMatch="*")
 
 
-def test_versions(stack, s3, storage, prefix):
-    bucket = f"versions-{os.urandom(4).hex()}"
-    s3.create_bucket(Bucket=bucket)
-    try:
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    except ClientError:
-        pytest.skip("this storage has no versions")
-    if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-        pytest.skip("this storage has no versions")
+def test_versions(stack, s3, storage, versioned):
+    bucket = versioned
     where = {"Bucket": bucket, "Key": "o"}
     first = s3.put_object(**where, Body=b"first", Metadata={"n": "1"})["VersionId"]
     second = s3.put_object(**where, Body=b"second")["VersionId"]

@@ -3,7 +3,6 @@ storage holds."""
 
 import hashlib
 import io
-import os
 
 import boto3.s3.transfer
 import minio
@@ -128,16 +127,8 @@ def test_a_part_is_sent_again(s3, bucket, prefix):
         assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == bodies[1] + bodies[2]
 
 
-def test_a_repeat_of_complete_tells_the_version_again(s3, prefix):
-    bucket = f"versions-{os.urandom(4).hex()}"
-    s3.create_bucket(Bucket=bucket)
-    try:
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    except ClientError:
-        pytest.skip("this storage has no versions")
-    if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-        pytest.skip("this storage has no versions")
-    named = {"Bucket": bucket, "Key": f"{prefix}k"}
+def test_a_repeat_of_complete_tells_the_version_again(s3, versioned):
+    named = {"Bucket": versioned, "Key": "k"}
     named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
     parts = [{"PartNumber": 1, "ETag": s3.upload_part(**named, PartNumber=1, Body=b"small")["ETag"]}]
     first = s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})

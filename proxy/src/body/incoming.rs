@@ -16,6 +16,7 @@ use crate::s3::S3Request;
 use crate::s3::checksum::Declared;
 use crate::s3::chunked::ChunkedDecoder;
 use crate::s3::operation::Operation;
+use crate::s3::query::number;
 
 /// One request body on its way in.
 pub struct Incoming {
@@ -41,8 +42,7 @@ pub fn declared_length(request: &S3Request) -> Result<Option<u64>> {
     let Some(value) = request.headers.get(name) else {
         return Ok(if request.headers.contains_key("transfer-encoding") { None } else { Some(0) });
     };
-    let digits = value.to_str().ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-    digits.and_then(|v| v.parse().ok()).map(Some).ok_or_else(|| {
+    value.to_str().ok().and_then(number).map(Some).ok_or_else(|| {
         Error::client(Code::InvalidArgument, format!("The value of {name} is not a number of bytes."))
     })
 }

@@ -16,21 +16,13 @@ use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::plan::customer;
 use crate::s3::S3Request;
 use crate::s3::form::{Boundary, Form, malformed};
+use crate::s3::headers::SYSTEM_METADATA;
 use crate::s3::name::{ObjectKey, encode_component, encode_path};
 use crate::s3::xml::{Writer, parse_sent_tags};
 use crate::services::Services;
 use file::FormFile;
 
 const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
-/// Fields that become headers of their own name.
-const HEADERS: [&str; 6] = [
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-];
 /// `x-amz-*` that speak of the request itself, which a form is not.
 const OF_THE_REQUEST: [&str; 9] = [
     "x-amz-algorithm",
@@ -144,8 +136,8 @@ fn headers_of(form: &Form, request: &HeaderMap) -> Result<HeaderMap> {
             continue;
         }
         let name = if name == "acl" { "x-amz-acl" } else { name };
-        let taken =
-            HEADERS.contains(&name) || (name.starts_with("x-amz-") && !OF_THE_REQUEST.contains(&name));
+        let taken = SYSTEM_METADATA.iter().any(|known| known == name)
+            || (name.starts_with("x-amz-") && !OF_THE_REQUEST.contains(&name));
         if !taken {
             continue;
         }

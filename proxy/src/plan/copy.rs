@@ -14,6 +14,7 @@ use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::condition::ReadConditions;
 use crate::s3::headers::COPY_SOURCE;
 use crate::s3::name::{BucketName, ObjectKey};
+use crate::s3::query::number;
 
 mod kept;
 #[cfg(test)]
@@ -100,12 +101,9 @@ fn decoded(raw: &[u8]) -> Option<Vec<u8>> {
 /// InvalidArgument for anything but `bytes=FIRST-LAST`.
 pub fn source_range(headers: &HeaderMap) -> Result<Option<Range<u64>>> {
     let Some(value) = headers.get(COPY_SOURCE_RANGE) else { return Ok(None) };
-    let number = |text: &str| {
-        Some(text).filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()))?.parse::<u64>().ok()
-    };
     let bounds = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
     let range = bounds.and_then(|(first, last)| {
-        let (first, last) = (number(first)?, number(last)?);
+        let (first, last) = (number::<u64>(first)?, number(last)?);
         (first <= last).then_some(first..last.checked_add(1)?)
     });
     range.map(Some).ok_or_else(|| {

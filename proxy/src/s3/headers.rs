@@ -1,10 +1,13 @@
 //! Which headers mean what: allowlists in both directions, headers hoisted into a presigned query, forged ones.
 //! Values are read where they are acted on.
 
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::name::{BucketName, ObjectKey, encode_component, encode_path};
-use super::query::{Param, Query};
+use super::query::{Param, Query, number};
 use crate::error::{Code, Error, Result};
 
 /// S3's limit on the header section of a request.
@@ -170,18 +173,17 @@ pub fn trailer_names(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
+/// What S3 keeps of an object beside its user metadata: the metadata directive of copies speaks of these, and forms have
+/// fields of these names.
+pub const SYSTEM_METADATA: [HeaderName; 6] =
+    [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES];
+
 /// SYS of request headers: what goes on to the backend as it is. Anything else is acted on here, or dropped.
 /// Conditions and `Range` are translated by the handlers and so are not in it.
 pub fn is_forwarded_request_header(name: &HeaderName) -> bool {
     const EXACT: &[&str] = &[
         "access-control-request-headers",
         "access-control-request-method",
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
         "origin",
         "x-amz-acl",
         "x-amz-bypass-governance-retention",
@@ -194,6 +196,9 @@ pub fn is_forwarded_request_header(name: &HeaderName) -> bool {
         "x-amz-website-redirect-location",
     ];
     const PREFIXES: &[&str] = &[META_PREFIX, "x-amz-grant-", "x-amz-object-lock-"];
+    if SYSTEM_METADATA.contains(name) {
+        return true;
+    }
     let name = name.as_str();
     name != ENVELOPE && (EXACT.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p)))
 }
@@ -278,8 +283,7 @@ pub fn body_length(headers: &HeaderMap, aws_chunked: bool) -> Result<u64> {
     let read = |name: &str| -> Result<Option<u64>> {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next() else { return Ok(None) };
-        let digits = value.to_str().ok().filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
-        match digits.and_then(|v| v.parse().ok()) {
+        match value.to_str().ok().and_then(number) {
             Some(length) if values.next().is_none() => Ok(Some(length)),
             _ => Err(Error::client(Code::InvalidArgument, format!("{name} is not one decimal number."))
                 .field("ArgumentName", name)),
