@@ -291,7 +291,7 @@ class TestProcess:
     def test_stops_on_sigterm(self, tmp_path, storage, local):
         proxy = Cloak(tmp_path / "proxy", storage.endpoint, local)
         assert ask(proxy, "GET", "none").status == 404
-        assert proxy.stop() == 0
+        assert proxy.end() == 0
 
     def test_a_client_that_goes_away_leaves_nothing(self, proxy, storage):
         data = noise(BIG)

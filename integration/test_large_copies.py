@@ -51,7 +51,7 @@ def test_aws_cli_copies_and_moves_a_gibibyte_between_buckets(tmp_path, name):
         keys = {"services": {"local": {"type": "local", "path": str(tmp_path / "keys")}}}
         proxy = Cloak(tmp_path / "proxy", storage.endpoint, keys)
         copies_and_moves(tmp_path, proxy, storage.client())
-        assert proxy.stop() == 0
+        assert proxy.end() == 0
     finally:
         storage.stop()
         # Several GiB that nobody needs to see afterwards.

@@ -38,8 +38,7 @@ class Mount:
 
     def __exit__(self, *_):
         subprocess.run(["fusermount", "-u", str(self.point)], check=True)
-        self.child.wait_until(lambda: self.child.exit_code() is not None)
-        assert self.child.stop() == 0
+        assert self.child.ended() == 0
 
 
 def test_a_bucket_as_a_file_system(stack, s3, raw, prefix, tmp_path):

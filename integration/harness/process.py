@@ -90,8 +90,18 @@ class Child:
     def tail(self, size: int = 6000) -> str:
         return self.log.read_bytes()[-size:].decode(errors="replace")
 
+    def ended(self, seconds: float = 60.0) -> int:
+        """The exit code of what is ending by itself, waited for: whoever signals it meanwhile changes that code."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{self.name} did not end in {seconds} s:\n{self.tail()}") from None
+        self.stop()
+        return code
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it and what it started; kills it after ten seconds."""
+        """Ends it and what it started; kills it after ten seconds. So the code tells how it ended only where that is sure
+        to be enough: else signal it, and wait with `ended`."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, how)
             try:

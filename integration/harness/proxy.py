@@ -128,6 +128,11 @@ class Cloak:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         return self.child.stop(how)
 
+    def end(self) -> int:
+        """Asks it to end, as a supervisor does, and tells its exit code once it has."""
+        os.kill(self.child.pid, signal.SIGTERM)
+        return self.child.ended()
+
 
 class Demo:
     """A running `s3cloak demo`: storage, keys and proxy in one process."""
