@@ -346,3 +346,38 @@ async fn replicas_share_an_upload() {
     }
     assert!(stack.get("k").await.body == [a, b].concat());
 }
+
+#[tokio::test]
+async fn the_newest_attempt_is_the_last_one_whatever_the_replicas_clocks_say() {
+    let stack = Stack::start().await;
+    let ahead = stack.replica_ahead(std::time::Duration::from_secs(5 * 3600)).await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let shown = async || {
+        let mut lists = Vec::new();
+        for replica in [&stack.proxy, &ahead] {
+            let page = replica.send(Call::new("GET", format!("/{BUCKET}/k?uploadId={id}"))).await.text();
+            assert_eq!(page.matches("<Part>").count(), 1, "{page}");
+            lists.push((between(&page, "ETag"), between(&page, "LastModified")));
+        }
+        assert_eq!(lists[0], lists[1]);
+        lists.remove(0)
+    };
+    let began = time::OffsetDateTime::now_utc();
+    let mut last = (String::new(), Vec::new());
+    for (round, replica) in [&ahead, &stack.proxy, &ahead, &ahead, &stack.proxy].into_iter().enumerate() {
+        let body = random(round as u64, 100);
+        let tag = stored(replica, "k", &id, 1, &body).await;
+        let (etag, time) = shown().await;
+        assert_eq!(etag, tag, "round {round}");
+        // By the storage's clock.
+        let time =
+            time::OffsetDateTime::parse(&time, &time::format_description::well_known::Rfc3339).unwrap();
+        assert!((time - began).whole_hours() < 4, "{time}");
+        last = (tag, body);
+        // The store's clock tells milliseconds.
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    }
+    let answer = complete(&stack.proxy, "k", &id, &[(1, last.0)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(stack.get("k").await.body, last.1);
+}

@@ -23,6 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::s3::xml::{ObjectToDelete, parse_initiated, render_complete, render_delete};
 
 mod copies;
+mod uploads;
 
 /// A cut connection's object shows within this time, or not at all.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -107,6 +108,7 @@ impl Probe<'_> {
         self.conditions(&mut profile).await?;
         self.copies(&mut profile).await?;
         self.conditional_completes(&mut profile).await?;
+        self.lists_of_uploads(&mut profile).await?;
         self.ranges(&mut profile).await?;
         self.content_md5(&mut profile).await?;
         self.subresources(&mut profile, measure).await?;

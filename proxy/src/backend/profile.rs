@@ -41,6 +41,8 @@ pub struct Profile {
     pub complete_if_none_match: bool,
     /// `If-Match` on CompleteMultipartUpload is honoured.
     pub complete_if_match: bool,
+    /// It lists uploads as S3 does: prefix, delimiter, both markers, page sizes and encoding.
+    pub lists_uploads: bool,
     /// `Range: bytes=-N` gives the last N bytes, and the whole object where it is shorter.
     pub suffix_ranges: bool,
     /// A wrong Content-MD5 is refused.
@@ -70,6 +72,7 @@ impl Profile {
             copy_if_none_match: false,
             complete_if_none_match: false,
             complete_if_match: false,
+            lists_uploads: false,
             suffix_ranges: true,
             content_md5: true,
             subresources: BTreeSet::new(),

@@ -6,7 +6,7 @@ mod shown;
 
 use bytes::Bytes;
 use http::header::ORIGIN;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::Route;
 use crate::auth::Verified;
@@ -51,24 +51,26 @@ pub async fn list(services: &Services, request: &Verified<S3Request>) -> Result<
 }
 
 async fn fetch(route: &Route<'_>, request: &S3Request, query: Query) -> Result<Response> {
+    let mut out = Outgoing::bucket(Method::GET, route.bucket);
+    out.query = query;
+    out.headers = forwarded(request);
+    let response = route.backend.call(&route.caller, out, Bytes::new()).await?;
+    if response.status == StatusCode::OK {
+        return Ok(response);
+    }
+    Err(error_from(response, &Names { bucket: Some(route.bucket), key: None }).await)
+}
+
+/// What of a request's headers goes along with a listing.
+pub(super) fn forwarded(request: &S3Request) -> HeaderMap {
     const FORWARDED: [HeaderName; 4] = [
         ORIGIN,
         HeaderName::from_static("x-amz-expected-bucket-owner"),
         HeaderName::from_static("x-amz-optional-object-attributes"),
         HeaderName::from_static("x-amz-request-payer"),
     ];
-    let mut out = Outgoing::bucket(Method::GET, route.bucket);
-    out.query = query;
-    for name in FORWARDED {
-        if let Some(value) = request.headers.get(&name) {
-            out.headers.insert(name, value.clone());
-        }
-    }
-    let response = route.backend.call(&route.caller, out, Bytes::new()).await?;
-    if response.status == StatusCode::OK {
-        return Ok(response);
-    }
-    Err(error_from(response, &Names { bucket: Some(route.bucket), key: None }).await)
+    let sent = |name: HeaderName| Some((name.clone(), request.headers.get(name)?.clone()));
+    FORWARDED.into_iter().filter_map(sent).collect()
 }
 
 /// Where to go on, if this page holds nothing but our own state and its client would not know: V1 without

@@ -169,13 +169,13 @@ pub async fn dispatch(
         | Operation::UploadPartCopy
         | Operation::CompleteMultipartUpload
         | Operation::ListParts
+        | Operation::ListMultipartUploads
         | Operation::AbortMultipartUpload => Box::pin(multipart::dispatch(services, request, exchange)).await,
         Operation::DeleteObject => Box::pin(delete::delete_object(services, request)).await,
         Operation::DeleteObjects => Box::pin(delete::delete_objects(services, request, exchange)).await,
-        Operation::ListObjects
-        | Operation::ListObjectsV2
-        | Operation::ListObjectVersions
-        | Operation::ListMultipartUploads => Box::pin(list::list(services, request)).await,
+        Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListObjectVersions => {
+            Box::pin(list::list(services, request)).await
+        }
         Operation::ListBuckets => Box::pin(bucket::list_buckets(services, request)).await,
         Operation::CreateBucket => Box::pin(bucket::create_bucket(services, request, exchange)).await,
         Operation::DeleteBucket => Box::pin(bucket::delete_bucket(services, request)).await,

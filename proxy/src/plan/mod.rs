@@ -9,4 +9,5 @@ pub mod customer;
 pub mod multipart;
 pub mod read;
 pub mod sse;
+pub mod uploads;
 pub mod write;

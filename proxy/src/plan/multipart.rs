@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use http::HeaderMap;
 use object_format::{ChecksumFact, ChecksumKind, EtagFact, PartEntry, SealedFacts};
+use time::OffsetDateTime;
 
 use super::checksum::ShownChecksum;
 use crate::error::{Code, Error, Result};
@@ -108,8 +109,10 @@ pub type Standing = HashMap<u16, Vec<String>>;
 pub struct PartRecord {
     /// The client's part number, 1 to 10 000.
     pub number: u16,
-    /// When it was stored, in milliseconds since 1970.
+    /// When it was stored, in milliseconds since 1970, by the clock of the replica that stored it.
     pub at_ms: u64,
+    /// When its record was written, by the storage's clock; `None` where nobody has told.
+    pub kept: Option<OffsetDateTime>,
     /// Plaintext bytes.
     pub size: u64,
     /// Salt of its segment.
@@ -129,6 +132,13 @@ impl PartRecord {
             Some(md5) => hex::encode(md5),
             None => format!("{}-1", hex::encode(self.salt)),
         }
+    }
+
+    /// What says which of two attempts is the newer one, the greater. The storage's clock is the only one that all
+    /// replicas share; theirs may be hours apart. What one replica stores within a step of it (a second, on some
+    /// storage) is still in order by its own.
+    pub fn age(&self) -> (Option<OffsetDateTime>, u64) {
+        (self.kept, self.at_ms)
     }
 
     /// Whether it is kept in the system area until the upload is completed.
@@ -181,7 +191,7 @@ pub fn choose(
         let record = attempts
             .iter()
             .filter(|r| r.client_etag() == part.etag)
-            .max_by_key(|r| r.at_ms)
+            .max_by_key(|r| r.age())
             .ok_or_else(|| invalid_part(part))?;
         check_checksum(part, record, checksums)?;
         chosen.push((*record).clone());
@@ -241,7 +251,7 @@ pub fn newest(records: Vec<PartRecord>, current: &Standing) -> Vec<PartRecord> {
     let mut latest = BTreeMap::<u16, PartRecord>::new();
     for record in records.into_iter().filter(|record| record.stands(current)) {
         match latest.get(&record.number) {
-            Some(other) if other.at_ms > record.at_ms => {}
+            Some(other) if other.age() > record.age() => {}
             _ => drop(latest.insert(record.number, record)),
         }
     }

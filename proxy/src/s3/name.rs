@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::error::{Code, Error, Result};
 
@@ -22,6 +22,12 @@ pub fn encode_component(bytes: &[u8]) -> String {
 /// SigV4's `UriEncode` of a path, slashes kept.
 pub fn encode_path(bytes: &[u8]) -> String {
     Cow::from(percent_encode(bytes, CANONICAL_PATH)).into_owned()
+}
+
+/// Decodes a name of a listing with `encoding-type=url`: form encoding, so that a plus is a space.
+pub fn decode_listed(text: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+    percent_decode(&spaced).collect()
 }
 
 /// Longest key that S3 takes, in bytes.

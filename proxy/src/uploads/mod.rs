@@ -2,6 +2,7 @@
 //! every part and none shares anything else. What becomes of the parts is decided in `plan/multipart.rs`.
 
 mod bucket;
+mod clock;
 mod collect;
 mod folder;
 mod held;
@@ -10,6 +11,7 @@ mod part;
 mod state;
 mod stray;
 pub mod sweep;
+mod theirs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +28,13 @@ use crate::plan::multipart::PartRecord;
 use crate::record;
 use crate::s3::name::{BucketName, ObjectKey};
 pub use bucket::BucketRecords;
+pub use clock::Clock;
 pub use collect::{Collector, Fate, Judged, Tally};
 use folder::Folder;
 pub use held::HeldSealing;
 pub use state::{NewState, Owner, UploadState};
 pub use stray::{Stray, strays};
+pub use theirs::TheirUploads;
 
 /// Uploads whose state is remembered.
 const CAPACITY: u64 = 10_000;
@@ -53,6 +57,7 @@ pub struct UploadRef<'a> {
 /// The uploads of all backends.
 pub struct Uploads {
     alarm: TamperAlarm,
+    clock: Clock,
     /// By backend and folder.
     known: Cache<(String, Folder), Arc<UploadState>>,
 }
@@ -60,7 +65,17 @@ pub struct Uploads {
 impl Uploads {
     /// None known yet. `alarm` is raised where what is kept of one is not authentic and no request fails of it.
     pub fn new(alarm: TamperAlarm) -> Self {
-        Self { alarm, known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
+        Self::by_clock(alarm, Clock::system())
+    }
+
+    /// The same by another clock than the machine's.
+    pub fn by_clock(alarm: TamperAlarm, clock: Clock) -> Self {
+        Self { alarm, clock, known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
+    }
+
+    /// Milliseconds since 1970 by this replica's clock; later than every time that it gave before.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.next_ms()
     }
 
     /// Keeps the state of a new upload.
@@ -140,16 +155,16 @@ impl UploadState {
         self.area.put(&name, Bytes::new()).await
     }
 
-    /// The records of all attempts, in order of their parts' numbers. Names that are no record of ours are skipped:
+    /// The records of all attempts, in order of their parts' numbers, the newest last. Names that are no record of ours are skipped:
     /// who can write them can also delete those that are.
     pub async fn records(&self) -> Result<Vec<PartRecord>> {
         let below = self.parts();
         let mut out = Vec::new();
         let mut pages = self.area.pages(&below);
         while let Some(page) = pages.next().await? {
-            for Named { name, .. } in page.entries {
+            for Named { name, modified } in page.entries {
                 match name.strip_prefix(&below).and_then(|name| self.records.read(name)) {
-                    Some(record) => out.push(record),
+                    Some(record) => out.push(PartRecord { kept: modified, ..record }),
                     None => {
                         tracing::error!(name, alert = "tampered", "no record of this upload's parts");
                         self.alarm.raise();
@@ -157,7 +172,7 @@ impl UploadState {
                 }
             }
         }
-        out.sort_by_key(|record| (record.number, record.at_ms));
+        out.sort_by_key(|record| (record.number, record.age()));
         Ok(out)
     }
 

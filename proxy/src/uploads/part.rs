@@ -74,7 +74,16 @@ fn decode(mut bytes: &[u8]) -> Option<PartRecord> {
     let checksum = field(&mut bytes)?.to_vec();
     let etag = std::str::from_utf8(field(&mut bytes)?).ok()?;
     let backend_etag = Some(etag.to_owned()).filter(|etag| !etag.is_empty());
-    bytes.is_empty().then_some(PartRecord { number, at_ms, size, salt, md5, checksum, backend_etag })
+    bytes.is_empty().then_some(PartRecord {
+        number,
+        at_ms,
+        kept: None,
+        size,
+        salt,
+        md5,
+        checksum,
+        backend_etag,
+    })
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -106,6 +115,7 @@ mod tests {
         PartRecord {
             number: 10_000,
             at_ms: 1_700_000_000_123,
+            kept: None,
             size: 5 << 30,
             salt: [3; 16],
             md5: Some([4; 16]),

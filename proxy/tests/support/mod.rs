@@ -21,6 +21,7 @@ use s3cloak::demo::store::{self, Handle, Seen, StoreConfig};
 use s3cloak::gateway::{S3App, serve_on};
 use s3cloak::keys::Keyring;
 use s3cloak::services::Services;
+use s3cloak::uploads::{Clock, Uploads};
 
 pub const BUCKET: &str = "photos";
 /// Nothing is checked again within a test.
@@ -137,6 +138,20 @@ impl Stack {
         (client, serve(Arc::new(config(&yaml)), keys, listener).await)
     }
 
+    /// Another proxy of the same configuration, with the keys of [`Stack::start`], by whose clock it is so much later.
+    pub async fn replica_ahead(&self, by: std::time::Duration) -> Client {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client { address: listener.local_addr().unwrap(), ..self.proxy.clone() };
+        let keys = Arc::new(LocalKeys::open(self.key_folder()).unwrap());
+        let config = Arc::new(config(&self.yaml));
+        serve_with(config, keys, listener, |services| {
+            let clock = Clock::reading(move || std::time::SystemTime::now() + by);
+            services.uploads = Uploads::by_clock(services.metrics.tamper_alarm(), clock);
+        })
+        .await;
+        client
+    }
+
     /// The configuration as a file, for commands.
     pub fn config_file(&self) -> std::path::PathBuf {
         let file = self.folder.path().join("config.yaml");
@@ -188,8 +203,19 @@ pub async fn serve(
     keys: Arc<dyn KeyService>,
     listener: tokio::net::TcpListener,
 ) -> Arc<Services> {
+    serve_with(config, keys, listener, |_| ()).await
+}
+
+async fn serve_with(
+    config: Arc<Config>,
+    keys: Arc<dyn KeyService>,
+    listener: tokio::net::TcpListener,
+    change: impl FnOnce(&mut Services),
+) -> Arc<Services> {
     let keyring = Keyring::new(BTreeMap::from([("main".to_owned(), keys)]), &config.keys);
-    let services = Arc::new(Services::with_keyring(config.clone(), keyring).unwrap());
+    let mut services = Services::with_keyring(config.clone(), keyring).unwrap();
+    change(&mut services);
+    let services = Arc::new(services);
     for backend in services.backends.iter() {
         backend.prepare().await.unwrap();
     }

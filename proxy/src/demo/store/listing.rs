@@ -69,10 +69,10 @@ fn walk(bucket: &Bucket, query: &Query<'_>) -> Page {
 }
 
 /// Names as the client asked for them: as they are, or URL-encoded.
-struct Names(bool);
+pub(super) struct Names(bool);
 
 impl Names {
-    fn new(encoding: Option<&EncodingType>) -> S3Result<Self> {
+    pub(super) fn new(encoding: Option<&EncodingType>) -> S3Result<Self> {
         match encoding.map(EncodingType::as_str) {
             None => Ok(Self(false)),
             Some(EncodingType::URL) => Ok(Self(true)),
@@ -80,7 +80,12 @@ impl Names {
         }
     }
 
-    fn write(&self, name: &str) -> String {
+    /// Whatever was asked for.
+    pub(super) fn as_they_are() -> Self {
+        Self(false)
+    }
+
+    pub(super) fn write(&self, name: &str) -> String {
         if self.0 { utf8_percent_encode(name, PLAIN).to_string() } else { name.to_owned() }
     }
 
@@ -102,7 +107,7 @@ impl Names {
     }
 }
 
-fn page_size(asked: Option<i32>) -> S3Result<(i32, usize)> {
+pub(super) fn page_size(asked: Option<i32>) -> S3Result<(i32, usize)> {
     let asked = asked.unwrap_or(MAX_KEYS);
     let size = usize::try_from(asked.min(MAX_KEYS));
     Ok((asked, size.map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))?))

@@ -17,6 +17,7 @@ mod server;
 mod service;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod writing;
 
 use std::io;
@@ -54,6 +55,8 @@ pub struct Quirks {
     pub keep_short_bodies: bool,
     /// `Range: bytes=-N` is refused with 416.
     pub refuse_suffix_ranges: bool,
+    /// Uploads are listed in order of their ids: no groups, no encoding, no key marker that is more than a filter.
+    pub bare_upload_lists: bool,
     /// `?partNumber` is ignored and the whole object returned.
     pub ignore_part_number: bool,
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use md5::{Digest as _, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyPartResult,
-    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Part as PartEntry, Range,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, ListPartsInput, ListPartsOutput,
+    Part as PartEntry, Range, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 
@@ -27,14 +26,14 @@ const MIN_PART: u64 = 5 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     next: u64,
-    by_id: BTreeMap<String, Upload>,
+    pub(super) by_id: BTreeMap<String, Upload>,
 }
 
 #[derive(Debug)]
-struct Upload {
-    bucket: String,
-    key: String,
-    started: i64,
+pub(super) struct Upload {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) started: i64,
     headers: Vec<(String, String)>,
     tags: Vec<(String, String)>,
     parts: BTreeMap<i32, Part>,
@@ -160,51 +159,6 @@ impl Store {
             max_parts: Some(max),
             part_number_marker: Some(marker),
             owner: Some(owner()),
-            ..Default::default()
-        })
-    }
-
-    pub(super) fn list_uploads(
-        &self,
-        input: ListMultipartUploadsInput,
-    ) -> S3Result<ListMultipartUploadsOutput> {
-        self.catalog.with_bucket(&input.bucket, |_| ())?;
-        let prefix = input.prefix.clone().unwrap_or_default();
-        let marker = (input.key_marker.clone().unwrap_or_default(), input.upload_id_marker.clone());
-        let behind = |upload: &Upload, id: &str| match &marker {
-            (key, Some(marker)) if !marker.is_empty() => (&upload.key, id) > (key, marker.as_str()),
-            (key, _) => upload.key > *key,
-        };
-        let uploads = self.uploads.lock();
-        let mut found: Vec<(&String, &Upload)> = uploads
-            .by_id
-            .iter()
-            .filter(|(id, upload)| {
-                upload.bucket == input.bucket && upload.key.starts_with(&prefix) && behind(upload, id)
-            })
-            .collect();
-        found.sort_by(|a, b| (&a.1.key, a.0).cmp(&(&b.1.key, b.0)));
-        let max = input.max_uploads.unwrap_or(1000).clamp(0, 1000);
-        let truncated = found.len() > usize::try_from(max).unwrap_or(0);
-        found.truncate(usize::try_from(max).unwrap_or(0));
-        let last = found.last().filter(|_| truncated);
-        let entry = |(id, upload): &(&String, &Upload)| MultipartUpload {
-            upload_id: Some((*id).clone()),
-            key: Some(upload.key.clone()),
-            initiated: Some(timestamp(upload.started)),
-            owner: Some(owner()),
-            ..Default::default()
-        };
-        Ok(ListMultipartUploadsOutput {
-            uploads: Some(found.iter().map(entry).collect()),
-            is_truncated: Some(truncated),
-            next_key_marker: last.map(|(_, upload)| upload.key.clone()),
-            next_upload_id_marker: last.map(|(id, _)| (*id).clone()),
-            bucket: Some(input.bucket),
-            prefix: input.prefix,
-            key_marker: input.key_marker,
-            upload_id_marker: input.upload_id_marker,
-            max_uploads: Some(max),
             ..Default::default()
         })
     }

@@ -4,7 +4,6 @@
 use http::{HeaderValue, StatusCode};
 
 use super::behind::{self, Begun};
-use super::now_ms;
 use crate::auth::Verified;
 use crate::config::EtagPolicy;
 use crate::error::Result;
@@ -39,7 +38,7 @@ pub(super) async fn create_multipart_upload(
         trailer: secrets.trailer_key(),
         md5: key.etag_policy(route.rule) == EtagPolicy::Md5,
         checksums,
-        created_ms: now_ms(),
+        created_ms: services.uploads.now_ms(),
     };
     if let Err(error) = services.uploads.create(&services.keyring, route.backend, &at, &new).await {
         behind::give_up(&target, &id).await;

@@ -2,20 +2,20 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>).
 
 use http::{HeaderMap, StatusCode};
-use time::OffsetDateTime;
 use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::complete::backend_parts;
 use super::upload;
 use crate::auth::Verified;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::exchange::{Head, Outcome, Reply};
 use crate::ops::Route;
 use crate::plan::multipart::{PartRecord, newest};
+use crate::plan::uploads::page_number;
 use crate::s3::S3Request;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::name::encode_path;
-use crate::s3::query::{self, Query};
 use crate::s3::xml::{PartList, ShownPart, render_part_list};
 use crate::services::Services;
 
@@ -26,8 +26,8 @@ const MOST: u16 = 1000;
 pub(super) async fn list_parts(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let target = route.object(request)?;
-    let marker = number(&request.query, "part-number-marker")?.unwrap_or(0);
-    let max_parts = number(&request.query, "max-parts")?.unwrap_or(MOST).min(MOST);
+    let marker = page_number(&request.query, "part-number-marker")?.unwrap_or(0);
+    let max_parts = page_number(&request.query, "max-parts")?.unwrap_or(MOST).min(MOST);
     let at = upload(&target, request)?;
     let state = services.uploads.load(&services.keyring, route.backend, &at).await?;
     // Of an upload that has ended the backend says so.
@@ -65,25 +65,12 @@ fn shown(part: &PartRecord) -> Result<ShownPart> {
     })
 }
 
-/// When a part was stored, as clients see it.
+/// When a part was stored, as clients see it: by the storage's clock where it has told, like the time of an object.
 pub(super) fn time(part: &PartRecord) -> Result<String> {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(part.at_ms) * 1_000_000)
-        .ok()
+    part.kept
+        .or_else(|| OffsetDateTime::from_unix_timestamp_nanos(i128::from(part.at_ms) * 1_000_000).ok())
+        .map(|time| time.to_offset(UtcOffset::UTC))
         .and_then(|time| time.format(format).ok())
         .ok_or_else(|| Error::internal("a part of no time"))
-}
-
-/// A number of the query; larger ones than any part has mean the same as the highest.
-fn number(query: &Query, name: &'static str) -> Result<Option<u16>> {
-    let Some(text) = query.get_str(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let value: u32 = query::number(text).ok_or_else(|| {
-        Error::client(
-            Code::InvalidArgument,
-            format!("Provided {name} not an integer or within integer range"),
-        )
-        .field("ArgumentName", name)
-        .field("ArgumentValue", text)
-    })?;
-    Ok(Some(u16::try_from(value).unwrap_or(u16::MAX)))
 }

@@ -7,6 +7,7 @@ mod complete;
 mod create;
 mod last;
 mod list_parts;
+mod list_uploads;
 pub(super) mod own;
 mod part;
 mod part_copy;
@@ -15,10 +16,9 @@ use abort::abort_multipart_upload;
 use complete::complete_multipart_upload;
 use create::create_multipart_upload;
 use list_parts::list_parts;
+use list_uploads::list_multipart_uploads;
 use part::upload_part;
 use part_copy::upload_part_copy;
-
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use object_format::{Envelope, Mode};
@@ -50,6 +50,9 @@ pub async fn dispatch(
     let done = match request.operation {
         Operation::CreateMultipartUpload => {
             return Box::pin(create_multipart_upload(services, request)).await;
+        }
+        Operation::ListMultipartUploads => {
+            return Box::pin(list_multipart_uploads(services, request)).await;
         }
         Operation::UploadPart => Box::pin(upload_part(services, request, exchange)).await,
         Operation::UploadPartCopy => Box::pin(upload_part_copy(services, request, exchange)).await,
@@ -88,10 +91,4 @@ fn sse_headers(envelope: &Envelope, customer: Option<&CustomerKeyHeaders>, out: 
     if let Some(customer) = customer {
         customer.response_headers(out);
     }
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! An upload of the proxy's own, for a copy in parts: on record from its beginning to its end, so that one whose process ended
 //! in the middle is found (`uploads/own.rs`) and ended.
 
-use super::{behind, now_ms};
+use super::behind;
 use crate::error::Result;
 use crate::info::Target;
 use crate::services::Services;
@@ -22,9 +22,9 @@ impl<'a> OwnUpload<'a> {
         id: String,
     ) -> Result<Self> {
         let this = Self { services, target, id };
-        let kept =
-            services.uploads.keep_own(&services.keyring, target.backend, &this.place(), now_ms()).await;
-        match kept {
+        let uploads = &services.uploads;
+        let created = uploads.now_ms();
+        match uploads.keep_own(&services.keyring, target.backend, &this.place(), created).await {
             Ok(()) => Ok(this),
             Err(error) => {
                 this.give_up().await;

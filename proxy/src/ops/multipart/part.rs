@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use object_format::length::segment_len;
 use object_format::{ObjectSecrets, trailer_len};
 
-use super::{check_customer, now_ms, sse_headers, upload};
+use super::{check_customer, sse_headers, upload};
 use crate::auth::Verified;
 use crate::backend::{Caller, Names, Response, error_from};
 use crate::body::{self, BodyFacts, ClientBody, Learn, PartSealing, Plaintext, Sealing, Stored};
@@ -161,7 +161,7 @@ impl OpenSlot<'_> {
     }
 
     fn record(&self, salt: [u8; 16], facts: &BodyFacts, response: Option<&Response>) -> Result<PartRecord> {
-        let Slot { number, length, state, .. } = &self.slot;
+        let Slot { services, number, length, state, .. } = &self.slot;
         let checksum = facts
             .checksum_of(state.checksums().algorithm)
             .ok_or_else(|| Error::internal("a part without the checksum of its upload"))?
@@ -169,7 +169,16 @@ impl OpenSlot<'_> {
         let backend_etag = response.map(|response| info::backend_etag(&response.headers)).transpose()?;
         // A client may send an MD5 where ETags are not made of it; it ends here.
         let md5 = facts.md5.filter(|_| state.md5());
-        Ok(PartRecord { number: *number, at_ms: now_ms(), size: *length, salt, md5, checksum, backend_etag })
+        Ok(PartRecord {
+            number: *number,
+            at_ms: services.uploads.now_ms(),
+            kept: None,
+            size: *length,
+            salt,
+            md5,
+            checksum,
+            backend_etag,
+        })
     }
 }
 

@@ -17,7 +17,16 @@ fn record(number: u16, bytes: &[u8], size: u64, at_ms: u64, checksums: &Checksum
     let md5 = hash(ChecksumAlgorithm::Md5, bytes).try_into().unwrap();
     let checksum = hash(checksums.algorithm, bytes);
     let backend_etag = (size >= MIN_PART).then(|| format!("backend-{number}-{at_ms}"));
-    PartRecord { number, at_ms, size, salt: [number as u8; 16], md5: Some(md5), checksum, backend_etag }
+    PartRecord {
+        number,
+        at_ms,
+        kept: None,
+        size,
+        salt: [number as u8; 16],
+        md5: Some(md5),
+        checksum,
+        backend_etag,
+    }
 }
 
 fn listed(record: &PartRecord) -> ListedPart {
@@ -95,6 +104,29 @@ fn lists_show_the_newest_attempt_that_stands() {
     let records = vec![later.clone(), replaced, held.clone(), stands.clone()];
     assert_eq!(newest(records, &current), [stands, later.clone()]);
     assert_eq!(newest(vec![later, held.clone()], &HashMap::new()), [held]);
+}
+
+#[test]
+fn what_is_newest_is_told_by_the_storages_clock() {
+    let second = |at: i64| Some(OffsetDateTime::from_unix_timestamp(at).unwrap());
+    let held = |at_ms, kept| PartRecord { kept, ..record(1, b"held", 5, at_ms, &CRC) };
+    let hour = 3_600_000;
+    // The clock of the replica that stored the later one is behind, or ahead.
+    for later in [1, 9 * hour] {
+        let (old, new) = (held(5 * hour, second(100)), held(later, second(101)));
+        for records in [vec![old.clone(), new.clone()], vec![new.clone(), old.clone()]] {
+            assert_eq!(newest(records.clone(), &HashMap::new()), std::slice::from_ref(&new));
+            let chosen = choose(&[listed(&new)], &records, &HashMap::new(), &CRC).unwrap();
+            assert_eq!(chosen, std::slice::from_ref(&new));
+        }
+    }
+    // Within one second of the storage the replica's own clock tells, and where the storage tells no time at all.
+    for kept in [second(100), None] {
+        let (old, new) = (held(7, kept), held(8, kept));
+        for records in [vec![old.clone(), new.clone()], vec![new.clone(), old.clone()]] {
+            assert_eq!(newest(records, &HashMap::new()), std::slice::from_ref(&new));
+        }
+    }
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use percent_encoding::percent_decode;
-
 use super::{Entry, EntryKind, Listing, Slot, Spans};
 use crate::error::Result;
 use crate::s3::etag::unquote;
+use crate::s3::name::decode_listed;
 use crate::s3::xml::{Broken, Tokens};
 
 /// Bytes of an entry with a short key: room for the entries of a page is made once.
@@ -167,10 +166,9 @@ fn bare(tag: Cow<'_, [u8]>) -> Cow<'_, str> {
     }
 }
 
-/// `encoding-type=url`: form encoding, so that a plus is a space.
+/// `encoding-type=url`.
 fn url_decode(text: &mut Cow<'_, [u8]>) {
     if text.iter().any(|b| matches!(b, b'+' | b'%')) {
-        let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-        *text = Cow::Owned(percent_decode(&spaced).collect());
+        *text = Cow::Owned(decode_listed(text));
     }
 }

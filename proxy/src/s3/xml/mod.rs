@@ -33,7 +33,10 @@ pub use multipart::{
 pub use object_encryption::{ObjectEncryption, parse_object_encryption};
 pub use tagging::{parse_sent_tags, parse_tags};
 pub(crate) use tokens::{Broken, Token, Tokens};
-pub use uploads::{BackendUpload, BackendUploads, Initiated, parse_backend_uploads};
+pub use uploads::{
+    BackendUpload, BackendUploads, Initiated, UploadList, UploadMarker, parse_backend_uploads,
+    render_upload_list,
+};
 pub use write::Writer;
 pub(crate) use write::escape;
 

@@ -169,7 +169,7 @@ fn backend_parts(body: &[u8]) -> Result<BackendParts, Broken> {
 }
 
 /// `None` where it has no id.
-fn person(tokens: &mut Tokens<'_>) -> Result<Option<Person>, Broken> {
+pub(super) fn person(tokens: &mut Tokens<'_>) -> Result<Option<Person>, Broken> {
     let mut person = Person::default();
     while let Some(name) = tokens.child()? {
         match name {
@@ -285,17 +285,7 @@ pub fn render_part_list(list: &PartList<'_>) -> String {
     }
     writer.text("Key", list.key);
     writer.text("UploadId", list.upload_id);
-    for (element, person) in [("Initiator", &list.about.initiator), ("Owner", &list.about.owner)] {
-        if let Some(person) = person {
-            writer.open(element);
-            writer.text("ID", &person.id);
-            if let Some(name) = &person.name {
-                writer.text("DisplayName", name);
-            }
-            writer.close();
-        }
-    }
-    writer.text("StorageClass", list.about.storage_class.as_deref().unwrap_or("STANDARD"));
+    write_people(&mut writer, list.about);
     writer.text("PartNumberMarker", &list.marker.to_string());
     let next = list.parts.last().map_or(list.marker, |part| part.number);
     writer.text("NextPartNumberMarker", &next.to_string());
@@ -317,6 +307,21 @@ pub fn render_part_list(list: &PartList<'_>) -> String {
         writer.close();
     }
     writer.finish()
+}
+
+/// Whose an upload is, and its storage class.
+pub(super) fn write_people(writer: &mut Writer, about: &AboutUpload) {
+    for (element, person) in [("Initiator", &about.initiator), ("Owner", &about.owner)] {
+        if let Some(person) = person {
+            writer.open(element);
+            writer.text("ID", &person.id);
+            if let Some(name) = &person.name {
+                writer.text("DisplayName", name);
+            }
+            writer.close();
+        }
+    }
+    writer.text("StorageClass", about.storage_class.as_deref().unwrap_or("STANDARD"));
 }
 
 #[cfg(test)]
