@@ -149,7 +149,17 @@ struct Parts {
     fields: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<String>,
-    lasting: bool,
+    repeat: Repeat,
+}
+
+/// What the same request would meet next, where more is known of it than who is to blame.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Repeat {
+    Unknown,
+    /// The same, until somebody acts.
+    Same,
+    /// Another object: the one that was read is being replaced.
+    Another,
 }
 
 impl Error {
@@ -162,7 +172,7 @@ impl Error {
             fields,
             headers,
             cause: None,
-            lasting: false,
+            repeat: Repeat::Unknown,
         }))
     }
 
@@ -225,14 +235,27 @@ impl Error {
     /// Marks a server's error that the same request would get again, such as a key that is gone.
     #[must_use]
     pub fn lasting(mut self) -> Self {
-        self.0.lasting = true;
+        self.0.repeat = Repeat::Same;
         self
+    }
+
+    /// Marks an error that comes of an object being replaced while it is looked at.
+    #[must_use]
+    pub fn replaced(mut self) -> Self {
+        self.0.repeat = Repeat::Another;
+        self
+    }
+
+    /// Whether what was read may have been two objects, one of which replaced the other meanwhile. Storage that finds headers
+    /// and bytes by name, one after the other, mixes them in one answer, and then they look tampered with.
+    pub fn may_be_of_two(&self) -> bool {
+        self.0.blame == Blame::Tampered || self.0.repeat == Repeat::Another
     }
 
     /// Whether the same request would get the same answer until somebody acts: all that is the client's fault, stored
     /// bytes that do not authenticate, and what was marked so.
     pub fn is_lasting(&self) -> bool {
-        self.0.lasting || matches!(self.0.blame, Blame::Client | Blame::Tampered)
+        self.0.repeat == Repeat::Same || matches!(self.0.blame, Blame::Client | Blame::Tampered)
     }
 
     /// Who has to act.

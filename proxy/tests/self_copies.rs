@@ -119,6 +119,29 @@ async fn parts_stay_what_they_are() {
 }
 
 #[tokio::test]
+async fn another_copy_onto_itself_is_not_lost() {
+    let stack = stack(None).await;
+    // Another replica's, just before: the ETag is the same, and the envelope is not.
+    let changed = || {
+        let headers = vec![(ENVELOPE.to_owned(), "another".to_owned())];
+        stack.store.faults().on(Method::HEAD, "/k", Fault::Headers(headers));
+    };
+    for changes in [h(&[(SSE, "aws:kms")]), customer([7; 32])] {
+        stack.put("k", &random(3, 5000)).await;
+        changed();
+        let answer = onto_itself(&stack, "k", &changes).await;
+        assert_eq!((answer.status, stack.store.faults().waiting()), (200, 0), "{}", answer.text());
+        stack.put("k", &random(3, 5000)).await;
+        let before = stored(&stack, "k");
+        (0..3).for_each(|_| changed());
+        let answer = onto_itself(&stack, "k", &changes).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "SlowDown"), "{}", answer.text());
+        assert_eq!((stack.store.faults().waiting(), stored(&stack, "k")), (0, before));
+        assert_no_uploads(&stack).await;
+    }
+}
+
+#[tokio::test]
 async fn another_writer_wins() {
     let stack = stack(None).await;
     let refuse = || Fault::Status(412, "PreconditionFailed".to_owned());

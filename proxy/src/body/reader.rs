@@ -65,20 +65,24 @@ impl Reader {
 
     /// The next bytes, `None` when all were given out: then the whole of it is authentic.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            if let Some(plain) = self.ready.pop_front() {
-                self.left = self
-                    .left
+        self.open_some().await?;
+        match (self.ready.pop_front(), self.left) {
+            (Some(plain), left) => {
+                self.left = left
                     .checked_sub(plain.len() as u64)
                     .ok_or_else(|| Error::tampered("more plaintext than the authenticated size"))?;
-                return Ok(Some(plain));
+                Ok(Some(plain))
             }
-            let Some(opening) = &mut self.opening else {
-                return match self.left {
-                    0 => Ok(None),
-                    _ => Err(Error::tampered("less plaintext than the authenticated size")),
-                };
-            };
+            (None, 0) => Ok(None),
+            (None, _) => Err(Error::tampered("less plaintext than the authenticated size")),
+        }
+    }
+
+    /// Opens the first bytes, which the next call gives out. What fails here gave nothing to anybody, and may be asked for
+    /// again.
+    pub async fn open_some(&mut self) -> Result<()> {
+        while self.ready.is_empty() {
+            let Some(opening) = &mut self.opening else { return Ok(()) };
             let sealed = if self.window.take > 0 { self.body.chunk().await? } else { None };
             let Some(sealed) = sealed else {
                 self.end()?;
@@ -97,6 +101,7 @@ impl Reader {
                 Opening::Plain => ready.push_back(sealed),
             }
         }
+        Ok(())
     }
 
     /// What is known only when there is no more: that it was whole.

@@ -9,7 +9,9 @@ mod tail;
 
 pub use cache::InfoCache;
 pub use open::{Opens, open_envelope, open_with_own_key};
+pub(crate) use read::Looks;
 pub use read::{Found, Need, Target, look, lookup, read};
+pub(crate) use standing::check_unchanged;
 pub use standing::{Standing, Stands, standing};
 pub(crate) use tail::{backend_etag, changed, content_length, content_range, pin, unexpected};
 

@@ -17,7 +17,7 @@ use crate::s3::etag;
 use crate::services::Services;
 
 /// Name of the envelope among user metadata; some backends capitalise it, header names compare without case.
-const ENVELOPE_HEADER: &str = "x-amz-meta-s3cloak";
+pub(super) const ENVELOPE_HEADER: &str = "x-amz-meta-s3cloak";
 
 /// What an object's envelope may be opened with.
 #[derive(Clone, Copy)]

@@ -33,6 +33,27 @@ const CARRIED: [HeaderName; 3] = [
     HeaderName::from_static("x-amz-request-payer"),
 ];
 
+/// So often an object is looked at before it is called tampered with: each replacement of it can spoil one look.
+const LOOKS: usize = 3;
+
+/// Looks at an object that may be being replaced, which storage can show as two mixed. Tampering stays what it is, however
+/// often it is looked at.
+#[derive(Default)]
+pub(crate) struct Looks(usize);
+
+impl Looks {
+    /// Whether to look once more after one that ended so.
+    pub(crate) fn another_after(&mut self, error: &Error) -> bool {
+        self.another(error.may_be_of_two())
+    }
+
+    /// Whether to look once more, after a look at what may have been two objects.
+    pub(super) fn another(&mut self, of_two: bool) -> bool {
+        self.0 += 1;
+        self.0 < LOOKS && of_two
+    }
+}
+
 /// One stored object, as one caller reaches it.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
@@ -154,6 +175,16 @@ pub async fn lookup(services: &Services, target: &Target<'_>, need: Need) -> Res
 
 /// Reads info afresh and remembers it.
 pub async fn read(services: &Services, target: &Target<'_>, need: Need) -> Result<Found> {
+    let mut looks = Looks::default();
+    loop {
+        match read_once(services, target, need).await {
+            Err(error) if looks.another_after(&error) => {}
+            found => return found,
+        }
+    }
+}
+
+async fn read_once(services: &Services, target: &Target<'_>, need: Need) -> Result<Found> {
     match tail_of(target, need.bytes()).await? {
         End::Read(tail) => of_tail(services, target, need, tail).await,
         other => head_only(services, target, need, other).await,
@@ -163,7 +194,13 @@ pub async fn read(services: &Services, target: &Target<'_>, need: Need) -> Resul
 /// What an object's headers tell: its nature and length, and its key. Not its ETag and checksum, which stand at its end: for
 /// whoever only gives it another envelope.
 pub async fn look(services: &Services, target: &Target<'_>) -> Result<Found> {
-    head_only(services, target, Need::Footer, End::Archived).await
+    let mut looks = Looks::default();
+    loop {
+        match head_only(services, target, Need::Footer, End::Archived).await {
+            Err(error) if looks.another_after(&error) => {}
+            found => return found,
+        }
+    }
 }
 
 /// Info from an object's last bytes.

@@ -1,12 +1,15 @@
-//! Looks at the object that stands at a key with the trailer key of an upload alone: whether that upload became it.
+//! Looks at the object that stands at a key for one question alone: whether an upload became it, or whether it is still what
+//! was found there.
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 use object_format::{Envelope, Trailer, TrailerKey, TrailerRead, open_multipart_trailer};
 
-use super::open::parsed;
-use super::read::{Need, Target};
+use super::open::{ENVELOPE_HEADER, parsed};
+use super::read::{Found, Looks, Need, Target};
 use super::tail::{End, backend_etag, pinned_tail, tail_of};
-use crate::error::Result;
+use crate::backend::error_from;
+use crate::error::{Code, Error, Result};
 
 /// An object that was made by the upload.
 pub struct Standing {
@@ -34,6 +37,17 @@ pub enum Stands {
 /// # Errors
 /// NoSuchKey where there is none.
 pub async fn standing(target: &Target<'_>, key: &TrailerKey, envelope: &Envelope) -> Result<Stands> {
+    let mut looks = Looks::default();
+    loop {
+        match standing_once(target, key, envelope).await {
+            Ok(Stands::Spoiled) if looks.another(true) => {}
+            Err(error) if looks.another_after(&error) => {}
+            found => return found,
+        }
+    }
+}
+
+async fn standing_once(target: &Target<'_>, key: &TrailerKey, envelope: &Envelope) -> Result<Stands> {
     let End::Read(tail) = tail_of(target, Need::Tail.bytes()).await? else { return Ok(Stands::Other) };
     let etag = backend_etag(&tail.headers)?;
     let trailer = match open_multipart_trailer(key, &tail.bytes, tail.total) {
@@ -53,4 +67,27 @@ pub async fn standing(target: &Target<'_>, key: &TrailerKey, envelope: &Envelope
             _ => Stands::Other,
         },
     })
+}
+
+/// Right before something that was made of an object replaces it: whether that is still what was found, under the envelope that
+/// it had then. A copy onto itself, with other metadata or another key, leaves its ETag as it is, and no condition on that keeps
+/// the newer one from being lost.
+///
+/// # Errors
+/// PreconditionFailed where it is not.
+pub(crate) async fn check_unchanged(target: &Target<'_>, found: &Found) -> Result<()> {
+    let response = target.backend.call(target.caller, target.outgoing(Method::HEAD), Bytes::new()).await?;
+    let same = match response.status {
+        StatusCode::OK => {
+            let now = &response.headers;
+            backend_etag(now)? == found.info.backend_etag
+                && now.get(ENVELOPE_HEADER) == found.headers.get(ENVELOPE_HEADER)
+        }
+        StatusCode::NOT_FOUND => false,
+        _ => return Err(error_from(response, &target.names()).await),
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Error::client(Code::PreconditionFailed, "The object was changed while it was copied onto itself."))
 }

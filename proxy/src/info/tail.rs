@@ -132,7 +132,7 @@ pub(super) async fn pinned_tail(
 
 /// The object was replaced between two reads of one request.
 pub(crate) fn changed() -> Error {
-    Error::backend(Code::SlowDown, "The object is being replaced. Please try again.")
+    Error::backend(Code::SlowDown, "The object is being replaced. Please try again.").replaced()
 }
 
 /// A backend answer that breaks HTTP or S3.

@@ -11,7 +11,7 @@ use object_format::{Envelope, Layout, ObjectSecrets, Trailer};
 use crate::backend::{Body, Response, error_from};
 use crate::body::{Opening, Reader, Window};
 use crate::error::{Error, Result};
-use crate::info::{self, Found, Info, Target};
+use crate::info::{self, Found, Info, Looks, Target};
 use crate::services::Services;
 
 /// The body request's answer, checked against the info that planned it.
@@ -24,8 +24,36 @@ pub(crate) struct Fetched {
     pub(crate) reader: Reader,
 }
 
-/// Requests plaintext `range` of the object. `None`: it is another object by now.
+/// Requests plaintext `range` of the object, and opens its first bytes. `None`: it is another object by now.
 pub(crate) async fn fetch(
+    services: &Services,
+    target: &Target<'_>,
+    info: &Info,
+    range: &Range<u64>,
+) -> Result<Option<Fetched>> {
+    let mut looks = Looks::default();
+    loop {
+        match begin(services, target, info, range).await {
+            Err(error) if looks.another_after(&error) => {}
+            begun => return begun,
+        }
+    }
+}
+
+async fn begin(
+    services: &Services,
+    target: &Target<'_>,
+    info: &Info,
+    range: &Range<u64>,
+) -> Result<Option<Fetched>> {
+    let mut fetched = request(services, target, info, range).await?;
+    if let Some(fetched) = &mut fetched {
+        fetched.reader.open_some().await?;
+    }
+    Ok(fetched)
+}
+
+async fn request(
     services: &Services,
     target: &Target<'_>,
     info: &Info,

@@ -169,11 +169,17 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
+    async fn complete(&self, conditions: HeaderMap) -> Result<(HeaderMap, String)> {
+        if self.pump.keeps_parts {
+            info::check_unchanged(self.pump.from, self.pump.found).await?;
+        }
+        behind::complete(self.pump.to, self.begun.id.as_str(), &self.tags, conditions).await
+    }
+
     /// Has the backend put it together, or gives it up.
     async fn finish(self, filled: Result<SealedFacts>, conditions: HeaderMap) -> Result<Stored> {
-        let (to, id) = (self.pump.to, self.begun.id.as_str());
         let made = match filled {
-            Ok(facts) => behind::complete(to, id, &self.tags, conditions).await.map(|made| (facts, made)),
+            Ok(facts) => self.complete(conditions).await.map(|made| (facts, made)),
             Err(error) => Err(error),
         };
         match made {

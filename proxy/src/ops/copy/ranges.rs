@@ -73,6 +73,9 @@ async fn fill(of: &Rewrap<'_>, id: &str) -> Result<Copied> {
     let parts: Vec<(u16, String, Option<HeaderValue>)> = parts.try_collect().await?;
     let source_version = parts.iter().find_map(|(_, _, version)| version.clone());
     let parts: Vec<(u16, String)> = parts.into_iter().map(|(number, etag, _)| (number, etag)).collect();
+    if of.replaces_its_source() {
+        info::check_unchanged(&of.source, of.found).await?;
+    }
     let (mut headers, backend_etag) = behind::complete(target, id, &parts, of.conditions.clone()).await?;
     if let Some(version) = source_version {
         headers.insert(SOURCE_VERSION, version);

@@ -171,6 +171,11 @@ impl Rewrap<'_> {
         Ok(Copied { backend_etag: etag.to_owned(), headers: response.headers, last_modified: None })
     }
 
+    /// Whether the copy takes the place of what it is made of.
+    pub(super) fn replaces_its_source(&self) -> bool {
+        is_itself(&self.source, &self.destination) && self.source.version.is_none()
+    }
+
     /// Both buckets were there a moment ago, and a key that is missing is the source's.
     pub(super) fn names(&self) -> Names<'_> {
         Names { bucket: Some(self.destination.bucket), key: Some(self.source.key) }
