@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -322,11 +323,11 @@ async fn a_key_service_that_does_not_open_the_rule_stops_writes() {
     let local = || LocalKeys::open(folder.path()).unwrap();
     local().create(&"test-key".parse().unwrap()).await.unwrap();
     let stack = Stack::with(Options { keys: Some(Arc::new(local())), ..Options::default() }).await;
-    let sealing_only: Arc<dyn KeyService> = Arc::new(SealingOnly(local()));
-    assert_eq!(store(&replica(&stack, Some(sealing_only.clone())).await, &[]).await.status, 200);
+    let forgetful = || -> Arc<dyn KeyService> { Arc::new(Forgetful(local(), Mutex::default())) };
+    assert_eq!(store(&replica(&stack, Some(forgetful())).await, &[]).await.status, 200);
     assert_eq!(configure(&stack.proxy, BUCKET, &apply("AES256", None, "")).await.status, 200);
     stack.store.journal().take();
-    let refused = store(&replica(&stack, Some(sealing_only)).await, &[]).await;
+    let refused = store(&replica(&stack, Some(forgetful())).await, &[]).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "ServiceUnavailable"), "{}", refused.text());
     assert!(refused.header("retry-after").is_some());
     assert!(
@@ -365,16 +366,21 @@ async fn replica(stack: &Stack, keys: Option<Arc<dyn KeyService>>) -> Client {
     stack.replica(keys, support::CALM).await.0
 }
 
-/// Gives out new data keys and opens none, as a service does whose store was lost and whose cache was not.
-struct SealingOnly(LocalKeys);
+/// Opens the data keys that it made itself and no other, as a service does whose store was lost and whose cache was not.
+struct Forgetful(LocalKeys, Mutex<HashSet<Vec<u8>>>);
 
 #[async_trait]
-impl KeyService for SealingOnly {
+impl KeyService for Forgetful {
     async fn generate(&self, name: &KeyName, context: &[u8]) -> Result<DataKey, KeyError> {
-        self.0.generate(name, context).await
+        let made = self.0.generate(name, context).await?;
+        self.1.lock().unwrap().insert(made.sealed.clone());
+        Ok(made)
     }
-    async fn decrypt(&self, _: &KeyName, _: &[u8], _: &[u8]) -> Result<PlainKey, KeyError> {
-        Err(KeyError::Unavailable { reason: "out of reach".to_owned() })
+    async fn decrypt(&self, name: &KeyName, sealed: &[u8], context: &[u8]) -> Result<PlainKey, KeyError> {
+        if !self.1.lock().unwrap().contains(sealed) {
+            return Err(KeyError::Unavailable { reason: "out of reach".to_owned() });
+        }
+        self.0.decrypt(name, sealed, context).await
     }
     async fn create(&self, name: &KeyName) -> Result<(), KeyError> {
         self.0.create(name).await

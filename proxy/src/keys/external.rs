@@ -84,7 +84,7 @@ impl External {
         }
     }
 
-    /// The service made or opened a data key with it.
+    /// The service opened a data key with it.
     pub(super) fn succeeded(&mut self, now: Instant, sample: Sample) {
         self.worked = true;
         self.confirmed = Some(now);
@@ -148,6 +148,13 @@ impl External {
             None if now - confirmed <= policy.recheck * 2 + HASTE => Standing::Good,
             None => Standing::Stale,
         }
+    }
+
+    /// A data key was opened lately, and nothing has gone wrong since.
+    pub(super) fn is_confirmed(&self, now: Instant, policy: &BucketKeyPolicy) -> bool {
+        self.trouble.is_none()
+            && self.missing_since.is_none()
+            && self.standing(now, Use::Write, policy) == Standing::Good
     }
 
     /// Trouble has outlasted every grace, so the data keys need not stay in memory.

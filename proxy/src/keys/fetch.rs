@@ -5,17 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use kms_client::{KeyError, KeyService};
+use kms_client::{DataKey, KeyError, KeyService};
 use object_format::BucketKey;
 use tokio::time::Instant;
 
 use super::cache::{CacheKey, OpenKey};
 use super::external::{External, Sample, Verdict};
 use super::refusal::Refusal;
-use super::{Inner, ResolvedKey, context};
+use super::{Inner, ResolvedKey, context, trial};
 
 /// The longest sealed key that an envelope holds.
 const MAX_SEALED: usize = 256;
+
+/// When a new data key may be used without having been opened again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Proof {
+    /// Never: many objects will hang on it.
+    Always,
+    /// While another data key of the external key was opened lately, so that a key for one object costs one call.
+    UnlessConfirmed,
+}
 
 type Fetched = Result<Arc<OpenKey>, Refusal>;
 
@@ -65,15 +74,18 @@ impl Inner {
         self.cache.drop_all(external).await;
     }
 
-    /// Keeps a data key that the service has just made or opened, unless its external key was lost meanwhile.
-    async fn keep(&self, key: CacheKey, open: &Arc<OpenKey>, epoch: u64) -> bool {
+    /// Keeps a data key that the service has just made or opened, unless its external key was lost meanwhile. Only what
+    /// was opened tells that the external key works.
+    async fn keep(&self, key: CacheKey, open: &Arc<OpenKey>, epoch: u64, opened: bool) -> bool {
         let sample = Sample { context: key.context.clone(), sealed: key.sealed.clone() };
         let now = Instant::now();
         let current = self.with_external(&key.external, |known| {
             if known.epoch != epoch {
                 return false;
             }
-            known.succeeded(now, sample);
+            if opened {
+                known.succeeded(now, sample);
+            }
             true
         });
         if current {
@@ -87,26 +99,51 @@ impl Inner {
         &self,
         external: &ResolvedKey,
         context: Bytes,
+        proof: Proof,
     ) -> Result<(Arc<OpenKey>, bool), Refusal> {
         let epoch = self.epoch(external);
-        let made = self.service(external)?.generate(&external.name, &context).await;
-        let data = match made {
-            Ok(data) => data,
+        let (data, opened) = match self.make(external, &context, proof).await? {
+            Ok(made) => made,
             Err(error) => {
                 self.failed(external, &error).await;
                 return Err(Refusal::Key(error));
             }
         };
-        if data.sealed.is_empty() || data.sealed.len() > MAX_SEALED {
-            let message =
-                format!("a sealed data key of {} bytes; envelopes hold 1 to 256", data.sealed.len());
-            return Err(Refusal::Key(KeyError::Protocol { status: None, message }));
-        }
         let sealed = Bytes::from(data.sealed);
         let key = BucketKey::new(data.plaintext.into_bytes());
         let open = Arc::new(OpenKey::new(external, sealed.clone(), key));
-        let kept = self.keep(CacheKey { external: external.clone(), context, sealed }, &open, epoch).await;
+        let key = CacheKey { external: external.clone(), context, sealed };
+        let kept = self.keep(key, &open, epoch, opened).await;
         Ok((open, kept))
+    }
+
+    /// Has the service make a data key, and open it again: nothing may be written under what cannot be opened. The flag
+    /// says whether it was opened.
+    async fn make(
+        &self,
+        external: &ResolvedKey,
+        context: &[u8],
+        proof: Proof,
+    ) -> Result<Result<(DataKey, bool), KeyError>, Refusal> {
+        let data = match self.service(external)?.generate(&external.name, context).await {
+            Ok(data) => data,
+            Err(error) => return Ok(Err(error)),
+        };
+        if data.sealed.is_empty() || data.sealed.len() > MAX_SEALED {
+            let message =
+                format!("a sealed data key of {} bytes; envelopes hold 1 to 256", data.sealed.len());
+            return Ok(Err(KeyError::Protocol { status: None, message }));
+        }
+        let confirmed =
+            self.with_external_if_known(external, |known| known.is_confirmed(Instant::now(), &self.policy));
+        if proof == Proof::UnlessConfirmed && confirmed == Some(true) {
+            return Ok(Ok((data, false)));
+        }
+        let opened =
+            trial::open_again(self.service(external)?.as_ref(), &external.name, &data, context).await;
+        Ok(opened.map(|()| (data, true)).inspect_err(|error| {
+            tracing::warn!(key = %external, %error, "a new data key does not open, so nothing is written under it");
+        }))
     }
 
     /// Opens a sealed data key that was never seen here.
@@ -120,7 +157,7 @@ impl Inner {
                 turn.opened();
                 let open = OpenKey::new(&external, key.sealed.clone(), BucketKey::new(plain.into_bytes()));
                 let open = Arc::new(open);
-                self.keep(key, &open, epoch).await;
+                self.keep(key, &open, epoch, true).await;
                 Ok(open)
             }
             Err(KeyError::NotAuthentic) => {
@@ -139,21 +176,21 @@ impl Inner {
         }
     }
 
-    /// Asks the service to open a data key that did open, or to make one where there is none: describing a key may be
-    /// allowed where using it is not.
+    /// Asks the service to open a data key that did open, or to make and open one where there is none: describing a key
+    /// may be allowed where using it is not.
     pub(super) async fn check(&self, external: &ResolvedKey) -> Result<(), Refusal> {
         let (sample, epoch) = self
             .with_external_if_known(external, |known| (known.sample.clone(), known.epoch))
             .unwrap_or((None, 0));
-        let service = self.service(external)?;
         let outcome = match sample {
             Some(sample) => {
+                let service = self.service(external)?;
                 service.decrypt(&external.name, &sample.sealed, &sample.context).await.map(|_| sample)
             }
             None => {
                 let context = context::probe();
-                let made = service.generate(&external.name, &context).await;
-                made.map(|data| Sample { context, sealed: Bytes::from(data.sealed) })
+                let made = self.make(external, &context, Proof::Always).await?;
+                made.map(|(data, _)| Sample { context, sealed: Bytes::from(data.sealed) })
             }
         };
         match outcome {

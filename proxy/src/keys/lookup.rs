@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::cache::{CacheKey, OpenKey};
 use super::external::{External, Standing, Use};
+use super::fetch::Proof;
 use super::refusal::Refusal;
 use super::{Inner, ResolvedKey, Scope, Writer, WriterId};
 use crate::audit;
@@ -82,7 +83,8 @@ impl Inner {
         }
         let (this, external, context) = (Arc::clone(self), external.clone(), scope.to_context());
         let made = audit::spawn(async move {
-            tokio::time::timeout(this.deadline, this.generate(&external, context)).await
+            tokio::time::timeout(this.deadline, this.generate(&external, context, Proof::UnlessConfirmed))
+                .await
         });
         match made.await {
             Ok(Ok(made)) => made.map(|(open, _)| open),
@@ -108,7 +110,7 @@ impl Inner {
             return Ok(open);
         }
         let context = Scope::Bucket { binding: &id.1 }.to_context();
-        let (open, kept) = self.generate(&id.0, context).await?;
+        let (open, kept) = self.generate(&id.0, context, Proof::Always).await?;
         if kept {
             let now = Instant::now();
             let life = jittered(self.policy.rotate);

@@ -122,7 +122,8 @@ impl Keyring {
                 Error::internal(format!("keys.default_key: {:?} is no key name", keys.default_key))
             })?;
         let slowest = keys.services.values().filter_map(|service| match service {
-            config::KeyServiceConfig::Kes(kes) => Some(kes.timeout + Duration::from_secs(1)),
+            // A new data key takes two calls.
+            config::KeyServiceConfig::Kes(kes) => Some(kes.timeout * 2 + Duration::from_secs(1)),
             config::KeyServiceConfig::Local { .. } => None,
         });
         let inner = Inner {

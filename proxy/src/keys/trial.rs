@@ -2,7 +2,7 @@
 //! nothing of it is kept.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use kms_client::{KeyError, KeyName, KeyService};
+use kms_client::{DataKey, KeyError, KeyName, KeyService};
 
 use super::context;
 
@@ -23,16 +23,33 @@ impl Trial {
 
     pub(super) async fn of(service: &dyn KeyService, name: &KeyName) -> Self {
         let context = context::probe();
-        let made = match service.generate(name, &context).await {
-            Ok(made) => made,
-            Err(error) => return Self { encryption: Err(error), decryption: None },
-        };
-        let opened = service.decrypt(name, &made.sealed, &context).await.and_then(|opened| {
-            verify_slices_are_equal(opened.expose(), made.plaintext.expose()).map_err(|_| {
-                let message = "what the service opens is not the data key that it made".to_owned();
-                KeyError::Protocol { status: None, message }
-            })
-        });
-        Self { encryption: Ok(()), decryption: Some(opened) }
+        match service.generate(name, &context).await {
+            Ok(made) => Self {
+                encryption: Ok(()),
+                decryption: Some(open_again(service, name, &made, &context).await),
+            },
+            Err(error) => Self { encryption: Err(error), decryption: None },
+        }
+    }
+}
+
+/// Has the service open a data key that it has just made: making one may be allowed where opening it is not, and what
+/// cannot be opened must seal nothing.
+pub(super) async fn open_again(
+    service: &dyn KeyService,
+    name: &KeyName,
+    made: &DataKey,
+    context: &[u8],
+) -> Result<(), KeyError> {
+    let odd = |message: &str| KeyError::Protocol { status: None, message: message.to_owned() };
+    match service.decrypt(name, &made.sealed, context).await {
+        Ok(opened) => verify_slices_are_equal(opened.expose(), made.plaintext.expose())
+            .map_err(|_| odd("what the service opens is not the data key that it made")),
+        // Says nothing of older data keys.
+        Err(KeyError::NotAuthentic) => Err(odd(
+            "the service does not open the data key that it has just made: do its endpoints hold different keys of this \
+             name?",
+        )),
+        Err(error) => Err(error),
     }
 }

@@ -13,6 +13,10 @@ pub(super) enum Mood {
     Up,
     Down,
     Denied,
+    /// Makes data keys and opens none, as a policy can have it.
+    SealOnly,
+    /// Opens no data key that it makes.
+    Amnesic,
     Odd,
     Hang,
 }
@@ -86,7 +90,9 @@ impl Fake {
         }
         let mood = *self.mood.lock();
         match mood {
-            Mood::Up => self.keys.lock().get(name.as_str()).copied().ok_or(KeyError::NotFound),
+            Mood::Up | Mood::SealOnly | Mood::Amnesic => {
+                self.keys.lock().get(name.as_str()).copied().ok_or(KeyError::NotFound)
+            }
             Mood::Down => Err(KeyError::Unavailable { reason: "down".to_owned() }),
             Mood::Denied => Err(KeyError::Denied),
             Mood::Odd => Err(KeyError::Protocol { status: Some(302), message: "odd".to_owned() }),
@@ -104,13 +110,18 @@ impl KeyService for Fake {
         aws_lc_rs::rand::fill(&mut plain).unwrap();
         aws_lc_rs::rand::fill(&mut sealed).unwrap();
         let record = Sealed { name: name.to_string(), generation, context: context.to_vec(), plain };
-        self.sealed.lock().insert(sealed.clone(), record);
+        if *self.mood.lock() != Mood::Amnesic {
+            self.sealed.lock().insert(sealed.clone(), record);
+        }
         Ok(DataKey { plaintext: PlainKey::new(Zeroizing::new(plain)), sealed })
     }
 
     async fn decrypt(&self, name: &KeyName, sealed: &[u8], context: &[u8]) -> Result<PlainKey, KeyError> {
         self.decrypted.fetch_add(1, SeqCst);
         let generation = self.answer(name).await?;
+        if *self.mood.lock() == Mood::SealOnly {
+            return Err(KeyError::Denied);
+        }
         let all = self.sealed.lock();
         let found = all.get(sealed).ok_or(KeyError::NotAuthentic)?;
         if found.name != name.as_str() || found.generation != generation || found.context != context {

@@ -30,7 +30,7 @@ async fn nobody_waits_for_rotation() {
     while tokio::time::Instant::now() < before {
         sleep(secs(20)).await;
         if tokio::time::Instant::now() >= before {
-            fake.slow(secs(10));
+            fake.slow(secs(6));
         }
         let asked = tokio::time::Instant::now();
         keyring.for_write(&key("other"), PHOTOS).await.unwrap();

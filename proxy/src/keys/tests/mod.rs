@@ -4,6 +4,7 @@ mod cold;
 mod fake;
 mod life;
 mod outage;
+mod proof;
 mod secrets;
 mod wire;
 
