@@ -57,6 +57,18 @@ def test_wrong_arguments(arguments):
     run(*arguments, code=64)
 
 
+def test_only_who_listens_reads_the_listeners_files(tmp_path, file):
+    """The private key is the proxy's alone; other commands run as whoever looks after objects and keys."""
+    settings = config("http://127.0.0.1:9", {"services": {"local": {"type": "local", "path": str(tmp_path / "keys")}}}, 18999)
+    settings["listen"][0]["tls"] = {"certificate": "tls.crt", "private_key": "there/is/none.key"}
+    path = file(settings)
+    for command in ("check-config", "serve"):
+        assert "tls.crt" in run(command, "--config", path, code=64)
+    run("key", "create", "made-here", "--config", path)
+    for arguments in (["inspect", "s3://bucket/key"], ["gc"], ["check-backend"], ["verify", "s3://bucket"]):
+        assert "tls.crt" not in run(*arguments, "--config", path, code=1)
+
+
 def test_help_and_version():
     text = run("--help")
     for word in ("serve", "demo", "check-config", "key", "gc", "inspect"):

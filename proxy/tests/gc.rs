@@ -190,7 +190,7 @@ async fn a_bucket_that_its_own_clients_may_still_see_is_no_denial() {
     end(&stack, "k", &id).await;
     let text = std::fs::read_to_string(stack.config_file()).unwrap();
     let theirs = "backend_keys: { default: { access_key: backend, secret_key: backend-secret } }\n    allow:";
-    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new("."), listens: true };
     let config = parse(&text.replacen("allow:", theirs, 1), "test.yaml", &around).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let keys = Arc::new(LocalKeys::open(stack.key_folder()).unwrap());

@@ -138,7 +138,7 @@ async fn more_parts_than_the_first_look_shows() {
         proxy.address,
         folder.path().join("keys").display(),
     );
-    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new("."), listens: true };
     let config = parse(&yaml, "test.yaml", &around).unwrap_or_else(|faults| panic!("{faults}\n{yaml}"));
     let _services = support::serve(Arc::new(config), keys, listener).await;
     sparse.reads.store(0, Ordering::Relaxed);

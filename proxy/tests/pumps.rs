@@ -272,7 +272,7 @@ async fn two_backends(stack: &Stack, far: &store::Handle) -> (Client, Arc<Servic
         backend("far", far.endpoint()),
         keys.display(),
     );
-    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new("."), listens: true };
     let config = parse(&yaml, "test.yaml", &around).unwrap_or_else(|faults| panic!("{faults}\n{yaml}"));
     let keys: Arc<dyn KeyService> = Arc::new(LocalKeys::open(keys).unwrap());
     let services = support::serve(Arc::new(config), keys, listener).await;

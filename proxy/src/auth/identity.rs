@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{Action, Credential, Grant, StaticKeys};
+use crate::config::{Action, Credential, Grant, KeyPattern, StaticKeys};
 use crate::error::{Code, Error, Result};
+use crate::keys::ResolvedKey;
 use crate::s3::S3Request;
 use crate::s3::name::BucketName;
 use crate::s3::operation::{Level, Operation};
@@ -102,27 +103,34 @@ impl Identity {
         self.known().is_some_and(|c| c.allow.iter().any(|g| matches_any(&g.buckets, bucket.as_str())))
     }
 
-    /// Whether it may name the encryption key `name` on a write to `bucket`. A grant that lists no keys lets it name
+    /// Whether it may name the encryption key `key` on a write to `bucket`. A grant that lists no keys lets it name
     /// only `own`: the deployment's default key and those of the bucket's rule.
-    pub fn authorize_key(&self, bucket: &BucketName, name: &str, own: &[&str]) -> Result<()> {
-        self.allow_key(Action::Write, bucket, name, own)
+    pub fn authorize_key(&self, bucket: &BucketName, key: &ResolvedKey, own: &[&ResolvedKey]) -> Result<()> {
+        self.allow_key(Action::Write, bucket, key, own)
     }
 
     /// The same for the key of a bucket's default, which takes the right to configure the bucket.
-    pub fn authorize_default_key(&self, bucket: &BucketName, name: &str, own: &[&str]) -> Result<()> {
-        self.allow_key(Action::Admin, bucket, name, own)
+    pub fn authorize_default_key(
+        &self,
+        bucket: &BucketName,
+        key: &ResolvedKey,
+        own: &[&ResolvedKey],
+    ) -> Result<()> {
+        self.allow_key(Action::Admin, bucket, key, own)
     }
 
-    fn allow_key(&self, action: Action, bucket: &BucketName, name: &str, own: &[&str]) -> Result<()> {
+    fn allow_key(
+        &self,
+        action: Action,
+        bucket: &BucketName,
+        key: &ResolvedKey,
+        own: &[&ResolvedKey],
+    ) -> Result<()> {
         let allowed = match self.known() {
-            None => own.contains(&name),
+            None => own.contains(&key),
             Some(credential) => credential.allow.iter().any(|grant| {
                 covers(grant, action, bucket)
-                    && if grant.keys.is_empty() {
-                        own.contains(&name)
-                    } else {
-                        matches_any(&grant.keys, name)
-                    }
+                    && if grant.keys.is_empty() { own.contains(&key) } else { lists(&grant.keys, key) }
             }),
         };
         if allowed {
@@ -131,18 +139,18 @@ impl Identity {
         Err(Error::client(
             Code::AccessDenied,
             "This access key may not use the encryption key that the request names. \
-             Its `allow` entry in the proxy's configuration lists the names it may use under `keys`.",
+             Its `allow` entry in the proxy's configuration lists the keys it may use under `keys`.",
         ))
     }
 
     /// Whether it may make and look at encryption keys as such: an `admin` grant over every bucket and prefix, whose `keys`, where
-    /// it lists any, cover `name`.
-    pub fn authorize_keys(&self, name: Option<&str>) -> Result<()> {
+    /// it lists any, cover `key`.
+    pub fn authorize_keys(&self, key: Option<&ResolvedKey>) -> Result<()> {
         self.allow(None, |grant| {
             grant.actions.contains(&Action::Admin)
                 && grant.buckets.iter().any(|b| b == "*")
                 && grant.prefixes.is_empty()
-                && name.is_none_or(|name| grant.keys.is_empty() || matches_any(&grant.keys, name))
+                && key.is_none_or(|key| grant.keys.is_empty() || lists(&grant.keys, key))
         })
     }
 
@@ -164,12 +172,23 @@ fn covers(grant: &Grant, action: Action, bucket: &BucketName) -> bool {
     grant.actions.contains(&action) && matches_any(&grant.buckets, bucket.as_str())
 }
 
-/// Exact names, `prefix*` or `*`.
+fn lists(patterns: &[KeyPattern], key: &ResolvedKey) -> bool {
+    patterns.iter().any(|pattern| {
+        pattern.service.as_ref().is_none_or(|service| *service == key.service)
+            && matches(&pattern.name, key.name.as_str())
+    })
+}
+
 fn matches_any(patterns: &[String], name: &str) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+    patterns.iter().any(|pattern| matches(pattern, name))
+}
+
+/// Exact names, `prefix*` or `*`.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => pattern == name,
-    })
+    }
 }
 
 #[cfg(test)]

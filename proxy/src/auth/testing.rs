@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 use super::canonical::{Canonical, DayKey, Scope, format_timestamp, parse_timestamp, string_to_sign};
 use super::{CredentialStore, Verified, verify};
 use crate::config::{
-    Action, Anonymous, BucketRule, BucketRules, Credential, EtagPolicy, Grant, ListingMode, Secret, SseMode,
-    Unencrypted,
+    Action, Anonymous, BucketRule, BucketRules, Credential, EtagPolicy, Grant, KeyPattern, ListingMode,
+    Secret, SseMode, Unencrypted,
 };
 use crate::error::Result;
 use crate::s3::name::encode_path;
@@ -38,7 +38,7 @@ pub(crate) fn everything() -> Grant {
         buckets: vec!["*".into()],
         prefixes: vec![],
         actions: vec![Action::Read, Action::Write, Action::Admin],
-        keys: vec!["*".into()],
+        keys: vec![KeyPattern { service: None, name: "*".into() }],
     }
 }
 

@@ -6,7 +6,7 @@ use super::{ConfigFile, Failure};
 use crate::config::{Config, KeyServiceConfig, Unencrypted};
 
 pub(super) fn run(file: &ConfigFile, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = file.load()?;
+    let config = file.load_to_listen()?;
     writeln!(out, "{}: no fault found", file.config.display())?;
     for listener in &config.listen {
         let how = match (&listener.tls, listener.tls_terminated_in_front) {

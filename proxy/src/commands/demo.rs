@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
     };
     let file = folder.join("config.yaml");
     write_private(&file, &configuration(arguments.listen, &client, &storage.endpoint(), &secret))?;
-    let config = config::load(&file).map_err(|faults| Failure::Usage(faults.to_string()))?;
+    let config = config::load(&file, true).map_err(|faults| Failure::Usage(faults.to_string()))?;
     write!(out, "{}", client.instructions(folder, &program()))?;
     out.flush()?;
     serve::gateway(config)
@@ -216,7 +216,7 @@ mod tests {
         let odd = "a'b\"c ${HOME} \\ é";
         let client = Client { url: "http://127.0.0.1:9000".into(), access_key: "alice", secret_key: odd };
         let text = configuration(([127, 0, 0, 1], 9000).into(), &client, "http://127.0.0.1:1", "s");
-        let around = Surroundings { variable: &|_| None, folder: Path::new(".") };
+        let around = Surroundings { variable: &|_| None, folder: Path::new("."), listens: true };
         let config = parse(&text, "config.yaml", &around).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(config.credentials[0].secret_key.expose(), odd);
         assert_eq!(shell("it's"), r"'it'\''s'");

@@ -88,7 +88,16 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, Failure> {
-        config::load(&self.config).map_err(|faults| Failure::Usage(faults.to_string()))
+        self.read(false)
+    }
+
+    /// For who listens, or checks for one who does: the files of the listeners have to be good, too.
+    fn load_to_listen(&self) -> Result<Config, Failure> {
+        self.read(true)
+    }
+
+    fn read(&self, listens: bool) -> Result<Config, Failure> {
+        config::load(&self.config, listens).map_err(|faults| Failure::Usage(faults.to_string()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::services::Services;
 use crate::{gateway, logging};
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
-    let config = file.load()?;
+    let config = file.load_to_listen()?;
     logging::init(&config.log).map_err(Failure::Failed)?;
     for advice in check_config::advice(&config) {
         tracing::warn!("{advice}");

@@ -8,6 +8,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Relative paths count from here: the folder of the configuration file.
     pub folder: &'a Path,
+    /// Who reads it listens, and needs the files of its listeners. Commands run where these may not be readable.
+    pub listens: bool,
 }
 
 impl Surroundings<'_> {
@@ -90,7 +92,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        expand(text, &Surroundings { variable: &variable, folder })
+        expand(text, &Surroundings { variable: &variable, folder, listens: true })
     }
 
     #[test]

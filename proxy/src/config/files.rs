@@ -10,8 +10,7 @@ use super::reader::{Map, Value};
 
 /// `{ certificate, private_key }`, both there.
 pub(super) fn pair(map: &Map<'_>) -> Option<TlsFiles> {
-    let certificate = map.need("certificate", "Name a PEM file with the certificate chain, leaf first.");
-    let private_key = map.need("private_key", "Name a PEM file with the private key.");
+    let (certificate, private_key) = named(map);
     let certificate = certificate.and_then(|value| certificates(&value));
     let private_key = private_key.and_then(|value| {
         let path = value.path()?;
@@ -24,6 +23,21 @@ pub(super) fn pair(map: &Map<'_>) -> Option<TlsFiles> {
         }
     });
     Some(TlsFiles { certificate: certificate?, private_key: private_key? })
+}
+
+/// `{ certificate, private_key }`, which somebody else reads.
+pub(super) fn unread_pair(map: &Map<'_>) -> Option<TlsFiles> {
+    let (certificate, private_key) = named(map);
+    let (certificate, private_key) =
+        (certificate.and_then(|value| value.path()), private_key.and_then(|value| value.path()));
+    Some(TlsFiles { certificate: certificate?, private_key: private_key? })
+}
+
+fn named<'a>(map: &Map<'a>) -> (Option<Value<'a>>, Option<Value<'a>>) {
+    (
+        map.need("certificate", "Name a PEM file with the certificate chain, leaf first."),
+        map.need("private_key", "Name a PEM file with the private key."),
+    )
 }
 
 /// A PEM file with at least one certificate.

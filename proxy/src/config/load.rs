@@ -7,8 +7,8 @@ use super::fault::{Fault, Faults};
 use super::reader::Reader;
 use super::{Config, sections, tree};
 
-/// Reads and checks a configuration file.
-pub fn load(file: &Path) -> Result<Config, Faults> {
+/// Reads and checks a configuration file; `listens` as in [`Surroundings`].
+pub fn load(file: &Path, listens: bool) -> Result<Config, Faults> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| {
         let fault = Fault {
@@ -22,7 +22,7 @@ pub fn load(file: &Path) -> Result<Config, Faults> {
     })?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let variable = |name: &str| std::env::var(name).ok();
-    parse(&text, &name, &Surroundings { variable: &variable, folder })
+    parse(&text, &name, &Surroundings { variable: &variable, folder, listens })
 }
 
 /// Checks a configuration's text; `file` is its name in messages.

@@ -292,8 +292,17 @@ pub struct Grant {
     pub prefixes: Vec<String>,
     /// Actions.
     pub actions: Vec<Action>,
-    /// Names of encryption keys it may name: exact, `prefix*` or `*`; empty: the deployment's and the bucket's own.
-    pub keys: Vec<String>,
+    /// Encryption keys it may name; empty: the deployment's and the bucket's own.
+    pub keys: Vec<KeyPattern>,
+}
+
+/// Encryption keys by their service and name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyPattern {
+    /// The key service; `None` is every one.
+    pub service: Option<String>,
+    /// Exact, `prefix*` or `*`.
+    pub name: String,
 }
 
 /// Coarse rights.

@@ -64,6 +64,11 @@ pub(super) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// Whether who reads the configuration will listen.
+    pub(super) fn listens(&self) -> bool {
+        self.reader.around.listens
+    }
+
     /// Reports a fault here. Neither text may hold a secret.
     pub(super) fn fault(&self, message: impl Into<String>, remedy: impl Into<String>) {
         self.reader.found.borrow_mut().push(Found {

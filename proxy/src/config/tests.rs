@@ -15,7 +15,7 @@ fn read_in(text: &str, folder: &Path) -> Result<Config, Faults> {
         "ENDPOINT" => Some("ftp://user:hunter2hunter2@host".to_owned()),
         _ => None,
     };
-    parse(text, "config.yaml", &Surroundings { variable: &variable, folder })
+    parse(text, "config.yaml", &Surroundings { variable: &variable, folder, listens: true })
 }
 
 const SMALLEST: &str = "\
@@ -237,7 +237,7 @@ fn an_empty_or_broken_file_is_told_too() {
     for text in ["", "# nothing\n", "[]", "text", "a: [1"] {
         assert!(read(text).is_err(), "{text:?}");
     }
-    let missing = load(Path::new("no/such/config.yaml")).unwrap_err().to_string();
+    let missing = load(Path::new("no/such/config.yaml"), true).unwrap_err().to_string();
     assert!(missing.contains("--config"), "{missing}");
 }
 
@@ -262,6 +262,34 @@ fn names_that_refer_to_nothing_are_refused() {
         let shown = only(with(&format!("{more}\n")));
         assert!(shown.contains(wanted), "{more}: {shown}");
     }
+}
+
+#[test]
+fn rights_on_keys_name_the_service() {
+    let listed = |keys: &str| {
+        let text = SMALLEST
+            .replace("path: keys } }", "path: keys }, spare: { type: local, path: more } }\n  service: main")
+            .replace("actions: [", &format!("keys: {keys}, actions: ["));
+        read(&text)
+    };
+    let config = listed("['*', app, 'team-*', spare/app, 'spare/*', main/__]").unwrap();
+    let all: Vec<_> = config.credentials[0].allow[0].keys.iter().collect();
+    let shown: Vec<_> =
+        all.iter().map(|one| (one.service.as_deref().unwrap_or("any"), one.name.as_str())).collect();
+    assert_eq!(
+        shown,
+        [("any", "*"), ("main", "app"), ("main", "team-*"), ("spare", "app"), ("spare", "*"), ("main", "__")]
+    );
+    // All of them are told at once.
+    let faults = listed("[other/app, 'a*b', '*/app', spare/, 'a.b', 'main/a/b', -x, '']");
+    let places = places(faults);
+    assert_eq!(places.len(), 8, "{places:?}");
+    assert!(
+        places
+            .iter()
+            .enumerate()
+            .all(|(n, (_, place))| *place == format!("credentials[0].allow[0].keys[{n}]"))
+    );
 }
 
 #[test]
@@ -334,6 +362,20 @@ fn tls_is_checked_down_to_the_files() {
     assert!(
         only(listen("tls: { certificate: tls.key, private_key: tls.key }")).contains("holds no certificate")
     );
+    // Who does not listen needs their names alone.
+    let unread = SMALLEST.replace(
+        "- address: 127.0.0.1:9000",
+        "- { address: '127.0.0.1:9000', tls: { certificate: no.crt, private_key: no.key } }",
+    );
+    let beside = |text: &str| {
+        parse(
+            text,
+            "config.yaml",
+            &Surroundings { variable: &|_| None, folder: folder.path(), listens: false },
+        )
+    };
+    assert!(beside(&unread).unwrap().listen[0].tls.is_some());
+    assert!(only(beside(&unread.replace("certificate: no.crt, ", ""))).contains("`certificate` is missing"));
     let twice = "- { address: '127.0.0.1:9000' }\n  - { address: '0.0.0.0:9000' }";
     assert!(only(read(&SMALLEST.replace("- address: 127.0.0.1:9000", twice))).contains("another listener"));
 }

@@ -157,6 +157,11 @@ impl Keyring {
         }
     }
 
+    /// The key of this very name in the service of names that tell none, if a key can have it.
+    pub fn of_default_service(&self, name: &str) -> Option<ResolvedKey> {
+        Some(ResolvedKey { service: self.spellings.service.clone(), name: KeyName::new(name).ok()? })
+    }
+
     /// The key for buckets and requests that name none.
     pub fn default_key(&self) -> &ResolvedKey {
         &self.inner.default

@@ -9,7 +9,7 @@ use crate::body;
 use crate::config::{BucketRule, SseMode};
 use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
-use crate::keys::Scope;
+use crate::keys::{ResolvedKey, Scope};
 use crate::s3::S3Request;
 use crate::s3::xml::{DefaultEncryption, EncryptionRule, parse_encryption, render_encryption};
 use crate::services::Services;
@@ -77,9 +77,9 @@ async fn probe(
     if default.key_id.is_some() {
         let configured =
             route.rule.key.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
-        let own = [Some(services.keyring.default_key()), configured.as_ref()];
-        let own: Vec<&str> = own.into_iter().flatten().map(|key| key.name.as_str()).collect();
-        request.identity().authorize_default_key(route.bucket, resolved.name.as_str(), &own)?;
+        let own: Vec<&ResolvedKey> =
+            [Some(services.keyring.default_key()), configured.as_ref()].into_iter().flatten().collect();
+        request.identity().authorize_default_key(route.bucket, &resolved, &own)?;
     }
     let binding = route.rule.binding.as_deref().unwrap_or(route.bucket.as_str());
     services.keyring.for_write(&resolved, Scope::Bucket { binding }).await?;

@@ -106,8 +106,10 @@ async fn list(services: &Services, request: &Verified<S3Request>) -> Result<Outc
     let shown: Vec<_> = names
         .iter()
         .filter(|name| open || *name == prefix)
-        .filter(|name| request.identity().authorize_keys(Some(name)).is_ok())
-        .map(|name| json!({ "name": name }))
+        // Key stores may hold what is no key, under names that none can have.
+        .filter_map(|name| services.keyring.of_default_service(name))
+        .filter(|key| request.identity().authorize_keys(Some(key)).is_ok())
+        .map(|key| json!({ "name": key.name.as_str() }))
         .collect();
     Ok(answer(&Value::Array(shown)))
 }
@@ -144,7 +146,7 @@ fn resolve(services: &Services, request: &Verified<S3Request>, name: Option<&str
             "This is no name of a key: it takes 1 to 80 letters, digits, `-` and `_`.",
         )
     })?;
-    identity.authorize_keys(Some(key.name.as_str()))?;
+    identity.authorize_keys(Some(&key))?;
     Ok(key)
 }
 

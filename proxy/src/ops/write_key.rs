@@ -162,10 +162,9 @@ fn resolve(
     if sse.key_named_by_client {
         let bucket_key =
             sse.bucket_key_id.as_deref().map(|id| services.keyring.resolve(Some(id))).transpose()?;
-        let own =
-            [Some(services.config.keys.default_key.as_str()), bucket_key.as_ref().map(|k| k.name.as_str())];
-        let own: Vec<&str> = own.into_iter().flatten().collect();
-        request.identity().authorize_key(target.bucket, resolved.name.as_str(), &own)?;
+        let own: Vec<&ResolvedKey> =
+            [Some(services.keyring.default_key()), bucket_key.as_ref()].into_iter().flatten().collect();
+        request.identity().authorize_key(target.bucket, &resolved, &own)?;
     }
     Ok(resolved)
 }

@@ -226,7 +226,7 @@ async fn serve_with(
 }
 
 fn config(yaml: &str) -> Config {
-    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new("."), listens: true };
     parse(yaml, "test.yaml", &around).unwrap_or_else(|faults| panic!("{faults}\n{yaml}"))
 }
 

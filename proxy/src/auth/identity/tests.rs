@@ -1,8 +1,9 @@
 //! Tests of grants: what a limited credential may and may not do.
 
 use crate::auth::testing::{Draft, credential, store, store_of};
-use crate::config::{Action, Grant};
+use crate::config::{Action, Grant, KeyPattern};
 use crate::error::Code;
+use crate::keys::ResolvedKey;
 use crate::s3::name::BucketName;
 
 fn grant(buckets: &[&str], prefixes: &[&str], actions: &[Action]) -> Grant {
@@ -120,23 +121,51 @@ fn one_grant_has_to_cover_all_of_it() {
     assert!(!may(&grants, "PUT", "/a-bucket/k") && !may(&grants, "GET", "/b-bucket/k"));
 }
 
+fn key(service: &str, name: &str) -> ResolvedKey {
+    ResolvedKey { service: service.to_owned(), name: name.parse().unwrap() }
+}
+
+fn pattern(service: Option<&str>, name: &str) -> KeyPattern {
+    KeyPattern { service: service.map(str::to_owned), name: name.to_owned() }
+}
+
 #[test]
-fn key_names() {
+fn keys_are_named_with_their_service() {
     let mut limited = grant(&["bucket"], &[], &[Action::Write]);
-    let own = ["default", "photos-key"];
-    let allowed = |grant: &Grant, name: &str| {
+    let (default, own) = (key("main", "default"), key("second", "photos-key"));
+    let allowed = |grant: &Grant, service: &str, name: &str| {
         let who = Draft::new("GET", "/").sign().verify(&store_of(credential(vec![grant.clone()]))).unwrap();
-        who.identity().authorize_key(&bucket("bucket"), name, &own).is_ok()
+        who.identity().authorize_key(&bucket("bucket"), &key(service, name), &[&default, &own]).is_ok()
     };
-    assert!(allowed(&limited, "default") && allowed(&limited, "photos-key") && !allowed(&limited, "other"));
-    limited.keys = vec!["team-*".into(), "one".into()];
-    assert!(allowed(&limited, "team-1") && allowed(&limited, "one"));
-    assert!(!allowed(&limited, "default") && !allowed(&limited, "ones"));
+    assert!(allowed(&limited, "main", "default") && allowed(&limited, "second", "photos-key"));
+    // The same names elsewhere are other keys.
+    assert!(!allowed(&limited, "second", "default") && !allowed(&limited, "main", "photos-key"));
+    assert!(!allowed(&limited, "main", "other"));
+    limited.keys = vec![pattern(Some("main"), "team-*"), pattern(Some("second"), "one")];
+    assert!(allowed(&limited, "main", "team-1") && allowed(&limited, "second", "one"));
+    assert!(!allowed(&limited, "second", "team-1") && !allowed(&limited, "main", "one"));
+    assert!(!allowed(&limited, "main", "default") && !allowed(&limited, "second", "ones"));
+    limited.keys = vec![pattern(Some("second"), "*")];
+    assert!(allowed(&limited, "second", "any") && !allowed(&limited, "main", "any"));
+    limited.keys = vec![pattern(None, "*")];
+    assert!(allowed(&limited, "second", "one") && allowed(&limited, "main", "any"));
     limited.buckets = vec!["elsewhere".into()];
-    assert!(!allowed(&limited, "one"));
+    assert!(!allowed(&limited, "second", "one"));
     limited.buckets = vec!["*".into()];
     limited.actions = vec![Action::Read];
-    assert!(!allowed(&limited, "one"));
+    assert!(!allowed(&limited, "second", "one"));
+}
+
+#[test]
+fn keys_as_such_are_looked_at_by_service() {
+    let mut admin = grant(&["*"], &[], &[Action::Admin]);
+    let may = |grant: &Grant, service: &str| {
+        let who = Draft::new("GET", "/").sign().verify(&store_of(credential(vec![grant.clone()]))).unwrap();
+        who.identity().authorize_keys(Some(&key(service, "k"))).is_ok()
+    };
+    assert!(may(&admin, "main") && may(&admin, "second"));
+    admin.keys = vec![pattern(Some("second"), "k")];
+    assert!(!may(&admin, "main") && may(&admin, "second"));
 }
 
 #[test]
@@ -146,7 +175,11 @@ fn anonymous_requests_stay_in_their_bucket() {
     assert!(nobody.authorize_request(&request).is_ok());
     assert!(nobody.authorize(Action::Read, &bucket("public-files"), Some(b"x")).is_ok());
     assert!(nobody.authorize(Action::Read, &bucket("private"), Some(b"x")).is_err());
-    assert!(nobody.authorize_key(&bucket("public-files"), "other", &["default"]).is_err());
+    assert!(
+        nobody
+            .authorize_key(&bucket("public-files"), &key("main", "other"), &[&key("main", "default")])
+            .is_err()
+    );
     assert!(!nobody.may_see(&bucket("public-files")));
     assert!(nobody.backend_keys("default").is_none());
 }

@@ -120,7 +120,7 @@ mod with_a_backend {
 
     /// Stores one object as the proxy would, under a key of the configuration.
     async fn store_sealed(file: &Path, bucket: &str, key: &str, plain: &[u8]) {
-        let config = config::load(file).unwrap();
+        let config = config::load(file, false).unwrap();
         let keyring = Keyring::from_config(&config.keys).unwrap();
         let external = keyring.resolve(None).unwrap();
         keyring.create(&external).await.unwrap();

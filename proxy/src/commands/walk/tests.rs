@@ -51,7 +51,7 @@ async fn store(objects: impl Iterator<Item = (String, usize)>) -> (Handle, Backe
          buckets: {{ '*': {{ backend: default }} }}\n",
         store.endpoint()
     );
-    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new(".") };
+    let around = Surroundings { variable: &|_| None, folder: std::path::Path::new("."), listens: true };
     let config = parse(&yaml, "test", &around).unwrap_or_else(|faults| panic!("{faults}"));
     let backends = crate::backend::Backends::from_config(&config).unwrap();
     let backend = backends.get("default").unwrap().clone();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::reader::{Map, Value};
-use super::super::{Action, Anonymous, Backend, BucketRules, Credential, Grant};
-use super::{Named, backends};
+use super::super::{Action, Anonymous, Backend, BucketRules, Credential, Grant, KeyPattern, Keys};
+use super::{Named, backends, keys};
 
 const HOW: &str = "Write `credentials:` with an item `- { access_key: …, secret_key: …, allow: [{ buckets: [\"*\"], actions: [read, write] }] }`.";
 const ALLOW: &str = "Write `allow: [{ buckets: [\"*\"], actions: [read, write, admin] }]`, or less.";
@@ -12,6 +12,7 @@ const ALLOW: &str = "Write `allow: [{ buckets: [\"*\"], actions: [read, write, a
 pub(super) fn credentials(
     top: &Map<'_>,
     known: &Named<Backend>,
+    keys: Option<&Keys>,
     rules: Option<&BucketRules>,
 ) -> Option<Vec<Credential>> {
     // Without a credential only buckets that are open to everybody can be used.
@@ -29,7 +30,7 @@ pub(super) fn credentials(
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for item in items {
-        let credential = credential(&item, known);
+        let credential = credential(&item, known, keys);
         if let Some(credential) = &credential
             && !seen.insert(credential.access_key.clone())
         {
@@ -40,7 +41,7 @@ pub(super) fn credentials(
     all.into_iter().collect()
 }
 
-fn credential(item: &Value<'_>, known: &Named<Backend>) -> Option<Credential> {
+fn credential(item: &Value<'_>, known: &Named<Backend>, keys: Option<&Keys>) -> Option<Credential> {
     let map = item.map()?;
     let access_key = map.need("access_key", "Write the access key id that the client uses.");
     let access_key = access_key.and_then(|value| {
@@ -67,7 +68,7 @@ fn credential(item: &Value<'_>, known: &Named<Backend>) -> Option<Credential> {
         if items.is_empty() {
             value.fault("the list is empty: this credential may do nothing", ALLOW);
         }
-        let grants: Vec<Option<Grant>> = items.iter().map(grant).collect();
+        let grants: Vec<Option<Grant>> = items.iter().map(|item| grant(item, keys)).collect();
         grants.into_iter().collect::<Option<Vec<_>>>()
     });
     let backend_keys = map.get("backend_keys").map_or(Some(BTreeMap::new()), |value| {
@@ -94,7 +95,7 @@ fn credential(item: &Value<'_>, known: &Named<Backend>) -> Option<Credential> {
     })
 }
 
-fn grant(item: &Value<'_>) -> Option<Grant> {
+fn grant(item: &Value<'_>, known: Option<&Keys>) -> Option<Grant> {
     let map = item.map()?;
     let buckets = map
         .need("buckets", "Write `buckets: [\"*\"]`, or names and `prefix*`.")
@@ -117,22 +118,32 @@ fn grant(item: &Value<'_>) -> Option<Grant> {
         let actions: Vec<Option<Action>> = items.iter().map(|item| item.word(&words)).collect();
         actions.into_iter().collect::<Option<Vec<_>>>()
     });
-    let keys = map.get("keys").map_or(Some(Vec::new()), |value| patterns(&value));
+    let keys = map.get("keys").map_or(Some(Vec::new()), |value| {
+        let items = listed(&value)?;
+        let all: Vec<Option<KeyPattern>> =
+            items.iter().map(|item| item.parse(|text| keys::pattern(text, known))).collect();
+        all.into_iter().collect()
+    });
     map.close();
     Some(Grant { buckets: buckets?, prefixes: prefixes?, actions: actions?, keys: keys? })
 }
 
 /// Exact names, `prefix*` or `*`.
 fn patterns(value: &Value<'_>) -> Option<Vec<String>> {
-    let items = value.list()?;
-    if items.is_empty() {
-        value.fault("the list is empty", "Write at least one name, or \"*\" for all.");
-    }
-    for item in &items {
+    for item in &listed(value)? {
         let written = item.written();
         if written.strip_suffix('*').unwrap_or(written).contains('*') {
             item.fault("a `*` may only stand at the end", "Write an exact name, `prefix*` or \"*\".");
         }
     }
     value.texts()
+}
+
+/// The items of a list that has some.
+fn listed<'a>(value: &Value<'a>) -> Option<Vec<Value<'a>>> {
+    let items = value.list()?;
+    if items.is_empty() {
+        value.fault("the list is empty", "Write at least one name, or \"*\" for all.");
+    }
+    Some(items)
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use kms_client::KeyName;
 
 use super::super::reader::{Map, Value};
-use super::super::{BucketKeyPolicy, KesConfig, KesIdentity, KeyServiceConfig, Keys, defaults, files};
+use super::super::{
+    BucketKeyPolicy, KesConfig, KesIdentity, KeyPattern, KeyServiceConfig, Keys, defaults, files,
+};
 
 const SERVICES: &str = "Write `services: { main: { type: kes, endpoints: […], api_key: … } }`, or `{ type: local, path: keys }` to try things out.";
 const NAME: &str = "Key names have 1 to 80 letters, digits, `-` and `_`, and no `-` at either end.";
@@ -63,10 +65,7 @@ pub(super) fn reference(text: &str, services: &[String]) -> Result<String, (Stri
     let key = match text.split_once('/') {
         Some((service, key)) => {
             if !services.iter().any(|name| name == service) {
-                return Err((
-                    format!("there is no key service {service:?}"),
-                    format!("Write `key`, or `service/key` with one of {}.", services.join(", ")),
-                ));
+                return Err(no_service(service, "key", services));
             }
             key
         }
@@ -74,6 +73,42 @@ pub(super) fn reference(text: &str, services: &[String]) -> Result<String, (Stri
     };
     key_name(key)?;
     Ok(text.to_owned())
+}
+
+/// The keys that a right names: `key`, `prefix*`, the same after `service/`, or `*` for every key of every service.
+/// Without `known` the keys have faults of their own.
+pub(super) fn pattern(text: &str, known: Option<&Keys>) -> Result<KeyPattern, (String, String)> {
+    if text == "*" {
+        return Ok(KeyPattern { service: None, name: text.to_owned() });
+    }
+    let (service, name) = match text.split_once('/') {
+        Some((service, name)) => (Some(service), name),
+        None => (None, text),
+    };
+    if let (Some(service), Some(known)) = (service, known)
+        && !known.services.contains_key(service)
+    {
+        let services: Vec<String> = known.services.keys().cloned().collect();
+        return Err(no_service(service, "prefix*", &services));
+    }
+    let fits = match name.strip_suffix('*') {
+        // Some name has to begin so.
+        Some(prefix) => KeyName::new(format!("{prefix}x")).is_ok(),
+        None => KeyName::new(name).is_ok(),
+    };
+    if !fits {
+        let remedy = format!("Write a name, `prefix*`, the same after `service/`, or \"*\". {NAME}");
+        return Err((format!("{text:?} matches no name that a key can have"), remedy));
+    }
+    let service = service.map(str::to_owned).or_else(|| known.map(|keys| keys.service.clone()));
+    Ok(KeyPattern { service, name: name.to_owned() })
+}
+
+fn no_service(service: &str, key: &str, services: &[String]) -> (String, String) {
+    (
+        format!("there is no key service {service:?}"),
+        format!("Write `{key}`, or `service/{key}` with one of {}.", services.join(", ")),
+    )
 }
 
 fn services(value: &Value<'_>) -> Option<BTreeMap<String, Option<KeyServiceConfig>>> {

@@ -42,7 +42,7 @@ fn listener(item: &Value<'_>) -> Option<Listener> {
     let written = map.get("tls");
     let tls = written.as_ref().map(|value| {
         let map = value.map()?;
-        let files = files::pair(&map);
+        let files = if value.listens() { files::pair(&map) } else { files::unread_pair(&map) };
         map.close();
         files
     });

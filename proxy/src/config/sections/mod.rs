@@ -19,7 +19,7 @@ pub(super) fn config(root: &Value<'_>) -> Option<Config> {
     let backends = backends::backends(&top);
     let keys = keys::keys(&top);
     let buckets = buckets::rules(&top, &backends, keys.as_ref());
-    let credentials = credentials::credentials(&top, &backends, buckets.as_ref());
+    let credentials = credentials::credentials(&top, &backends, keys.as_ref(), buckets.as_ref());
     let limits = limits(&top);
     let compat = compat(&top);
     let log = log(&top);
