@@ -2,6 +2,7 @@
 proxy is well again once the others are. Each test here has proxies of its own, in front of one storage server.
 """
 
+import subprocess
 import threading
 
 import pytest
@@ -10,7 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from harness import backends
 from harness.data import md5_etag, noise
 from harness.kes import Kes
-from harness.proxy import CLIENT, Cloak
+from harness.process import clean_env
+from harness.proxy import BINARY, CLIENT, Cloak
 from harness.relay import Relay
 from harness.wire import Broken, Request, path_of, wait_for
 
@@ -106,7 +108,13 @@ class TestKeyService:
         proxy = Cloak(tmp_path / "proxy", storage.endpoint, keys, wait=False)
         assert proxy.probe("ready") == 503
         assert status(proxy.client().put_object, Bucket=BUCKET, Key="unmade", Body=b"x") == 503
-        assert "key create" in proxy.log()
+        assert wait_for(lambda: "keys are not: writes are refused" in proxy.log(), 60)
+        assert "key create" in proxy.log() and "keys are ready" not in proxy.log()
+        command = [BINARY, "key", "create", "not-made", "--config", proxy.file]
+        subprocess.run(command, env=clean_env(), check=True, capture_output=True, timeout=60)
+        assert wait_for(lambda: proxy.probe("ready") == 200, 60)
+        assert wait_for(lambda: "the default key works now" in proxy.log(), 120)
+        assert status(proxy.client().put_object, Bucket=BUCKET, Key="unmade", Body=b"x") == 200
         proxy.stop()
 
     def test_calls_do_not_grow_with_objects(self, tmp_path, storage, kes):

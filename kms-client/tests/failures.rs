@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{TIMEOUT, fresh, name, server};
-use kms_client::kes::{ApiKey, ConfigError, Kes, KesConfig, KesIdentity};
+use kms_client::kes::{ApiKey, Ca, ConfigError, Kes, KesConfig, KesIdentity};
 use kms_client::testserver::{Fault, Policy, TestKes};
 use kms_client::{KeyError, KeyService};
 use zeroize::Zeroizing;
@@ -170,8 +170,13 @@ async fn other_endpoints_take_over() {
         for kes in [&a, &b] {
             kes.set_policy(key.identity(), Policy::proxy("k"));
         }
-        Kes::new(KesConfig { endpoints, identity: KesIdentity::ApiKey(key), ca: Some(ca), timeout: TIMEOUT })
-            .unwrap()
+        Kes::new(KesConfig {
+            endpoints,
+            identity: KesIdentity::ApiKey(key),
+            ca: Some(Ca::Pem(ca)),
+            timeout: TIMEOUT,
+        })
+        .unwrap()
     };
     let client = two(vec![a.endpoint(), b.endpoint()]);
     let dead_first = two(vec!["https://127.0.0.1:1".to_owned(), b.endpoint()]);
@@ -203,7 +208,7 @@ fn over(servers: &[&TestKes], endpoints: Vec<String>) -> Kes {
     for kes in servers {
         kes.set_policy(api_key(9).identity(), Policy::proxy("k"));
     }
-    let ca = Some(servers.iter().flat_map(|kes| kes.ca_pem().as_bytes().to_vec()).collect());
+    let ca = Some(Ca::Pem(servers.iter().flat_map(|kes| kes.ca_pem().as_bytes().to_vec()).collect()));
     Kes::new(KesConfig { endpoints, identity: KesIdentity::ApiKey(api_key(9)), ca, timeout: TIMEOUT })
         .unwrap()
 }
@@ -271,7 +276,8 @@ async fn a_missing_key_may_be_with_an_endpoint_that_is_away() {
     good.stop().await;
     for _ in 0..6 {
         let before = empty.faults().total();
-        assert!(client.generate(&name("k"), b"").await.err().unwrap().is_unreachable());
+        let error = client.generate(&name("k"), b"").await.err().unwrap();
+        assert!(error.is_unreachable() && error.to_string().contains("the key does not exist"), "{error}");
         assert_eq!(empty.faults().total() - before, 1, "it has said what it knows");
     }
     // Revoking does not wait for anybody.
@@ -302,7 +308,7 @@ async fn endpoints_share_the_load() {
     let client = Kes::new(KesConfig {
         endpoints: servers.iter().map(|kes| kes.endpoint()).collect(),
         identity: KesIdentity::ApiKey(api_key(9)),
-        ca: Some(ca),
+        ca: Some(Ca::Pem(ca)),
         timeout: TIMEOUT,
     })
     .unwrap();
@@ -336,7 +342,7 @@ async fn an_endpoint_that_hangs_takes_only_its_share() {
     let client = Kes::new(KesConfig {
         endpoints: vec![a.endpoint(), b.endpoint()],
         identity: KesIdentity::ApiKey(api_key(9)),
-        ca: Some(ca),
+        ca: Some(Ca::Pem(ca)),
         timeout: Duration::from_secs(4),
     })
     .unwrap();
@@ -431,6 +437,13 @@ async fn certificate_files_serve_as_well() {
     assert!(Kes::new(config(&folder.path().join("bad"))).is_err());
 }
 
+/// Files are looked at once in so long.
+async fn a_minute() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+}
+
 /// Rotation as an operator or an agent on the host does it: the files change, and nobody restarts anything.
 #[tokio::test]
 async fn changed_certificate_files_are_taken_while_running() {
@@ -452,13 +465,6 @@ async fn changed_certificate_files_are_taken_while_running() {
     let client = Kes::new(KesConfig { identity, ..kes.config(TIMEOUT) }).unwrap();
     let ask = async || client.generate(&name("k"), b"").await.err();
     assert_eq!(ask().await, None);
-    // They are looked at once a minute.
-    let a_minute = async || {
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(61)).await;
-        tokio::time::resume();
-    };
-
     // Half of a pair: what was good serves on, and the other half is taken when it comes.
     let (pair, second) = client_pair();
     kes.set_policy(second, Policy::proxy("k"));
@@ -483,15 +489,50 @@ async fn changed_certificate_files_are_taken_while_running() {
 #[tokio::test]
 async fn only_the_configured_ca_is_trusted() {
     let (kes, other) = (with_key(true).await, server(true).await);
-    let ca = Some(other.ca_pem().as_bytes().to_vec());
+    let ca = Some(Ca::Pem(other.ca_pem().as_bytes().to_vec()));
     let client = Kes::new(KesConfig { ca, ..kes.config(TIMEOUT) }).unwrap();
     let error = client.generate(&name("k"), b"").await.err().unwrap();
     assert!(error.is_unreachable() && error.to_string().contains("ertificate"), "{error}");
     assert_eq!(kes.faults().total(), 0);
     for ca in [&b""[..], b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"junk"] {
-        let built = Kes::new(KesConfig { ca: Some(ca.to_vec()), ..kes.config(TIMEOUT) });
+        let built = Kes::new(KesConfig { ca: Some(Ca::Pem(ca.to_vec())), ..kes.config(TIMEOUT) });
         assert!(built.is_err());
     }
+}
+
+#[tokio::test]
+async fn a_changed_ca_file_is_taken_while_running() {
+    let (kes, other) = (with_key(true).await, server(true).await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.crt");
+    let mut written = std::time::SystemTime::now();
+    let mut write = |pem: String| {
+        std::fs::write(&file, pem).unwrap();
+        // However fast this goes, and however coarse the file system's clock is.
+        written += Duration::from_secs(1);
+        std::fs::File::options().append(true).open(&file).unwrap().set_modified(written).unwrap();
+    };
+    write(kes.ca_pem().to_owned());
+    let ca = || Some(Ca::File(file.clone()));
+    let client = Kes::new(KesConfig { ca: ca(), ..kes.config(TIMEOUT) }).unwrap();
+    let ask = async || client.generate(&name("k"), b"").await.err();
+    assert_eq!(ask().await, None);
+    write("half a file".to_owned());
+    a_minute().await;
+    assert_eq!(ask().await, None, "the old one, since the new one is none");
+    write(other.ca_pem().to_owned());
+    assert_eq!(ask().await, None, "nobody has looked yet");
+    a_minute().await;
+    assert!(ask().await.unwrap().is_unreachable(), "the new one alone is trusted");
+    // As while the certificate of KES is renewed.
+    write(format!("{}{}", other.ca_pem(), kes.ca_pem()));
+    a_minute().await;
+    assert_eq!(ask().await, None);
+    std::fs::remove_file(&file).unwrap();
+    a_minute().await;
+    assert_eq!(ask().await, None, "a file that is gone changes nothing");
+    let missing = Kes::new(KesConfig { ca: ca(), ..kes.config(TIMEOUT) }).err().unwrap();
+    assert!(matches!(missing, ConfigError::Ca(_)) && missing.to_string().contains("ca.crt"), "{missing}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::body::BufferBudget;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::info::InfoCache;
-use crate::keys::Keyring;
+use crate::keys::{Keyring, Readiness};
 use crate::metrics::Metrics;
 use crate::rules::StoredRules;
 use crate::uploads::Uploads;
@@ -84,7 +84,13 @@ impl Services {
     pub async fn start(&self) {
         let backends = futures_util::future::join_all(self.backends.iter().map(prepare));
         tokio::join!(backends, self.keyring.start());
-        tracing::info!("backends and keys are ready");
+        match self.keyring.ready() {
+            Readiness::Ready => tracing::info!("backends and keys are ready"),
+            // Said once more in the end, since the line that told of it may be far above.
+            Readiness::NotReady(reason) => {
+                tracing::warn!(reason, "backends are ready, keys are not: writes are refused until they are");
+            }
+        }
     }
 }
 

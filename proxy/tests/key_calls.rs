@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kms_client::KeyName;
-use kms_client::kes::{ApiKey, Kes, KesConfig, KesIdentity};
+use kms_client::kes::{ApiKey, Ca, Kes, KesConfig, KesIdentity};
 use kms_client::testserver::{Fault, TestKes};
 use support::client::read_answer;
 use support::{Answer, BUCKET, Call, Client, Options, Stack, random};
@@ -24,7 +24,7 @@ fn client_of(kes: &TestKes) -> Arc<Kes> {
     let config = KesConfig {
         endpoints: vec![kes.endpoint()],
         identity: KesIdentity::ApiKey(ApiKey::parse(kes.api_key()).unwrap()),
-        ca: Some(kes.ca_pem().as_bytes().to_vec()),
+        ca: Some(Ca::Pem(kes.ca_pem().as_bytes().to_vec())),
         timeout: Duration::from_secs(20),
     };
     Arc::new(Kes::new(config).unwrap())

@@ -193,7 +193,8 @@ fn is_no(said: &Option<KeyError>) -> bool {
 }
 
 /// What to tell when no endpoint had a good answer. A refusal holds even if others are away, as revoking must not wait
-/// for them. A key is missing only if all say so: whoever is away may have it.
+/// for them. A key is missing only if all say so: whoever is away may have it; but whoever reads the reason is told that
+/// others lack it, since an endpoint that is gone for good hides an erased key.
 fn most_telling(said: Vec<Option<KeyError>>) -> KeyError {
     let rank = |error: &Option<KeyError>| match error {
         Some(KeyError::Denied) => 0,
@@ -202,9 +203,16 @@ fn most_telling(said: Vec<Option<KeyError>>) -> KeyError {
         Some(KeyError::NotFound) => 4,
         Some(_) => 3,
     };
-    said.into_iter().min_by_key(rank).flatten().unwrap_or_else(|| {
+    let lacking = said.contains(&Some(KeyError::NotFound));
+    let told = said.into_iter().min_by_key(rank).flatten().unwrap_or_else(|| {
         KeyError::unavailable("an endpoint failed a moment ago and was not asked; a next try is due soon")
-    })
+    });
+    match told {
+        KeyError::Unavailable { reason } if lacking => KeyError::unavailable(format!(
+            "{reason}; of the endpoints that answer, one says that the key does not exist, which is believed once all of them do"
+        )),
+        told => told,
+    }
 }
 
 /// 50 to 100 % of a doubling pause.

@@ -31,10 +31,18 @@ pub struct KesConfig {
     pub endpoints: Vec<String>,
     /// Who we are.
     pub identity: KesIdentity,
-    /// CA certificates in PEM that alone are trusted; the system's otherwise.
-    pub ca: Option<Vec<u8>>,
+    /// CA certificates that alone are trusted; the system's otherwise.
+    pub ca: Option<Ca>,
     /// Deadline of one call, with all its retries and endpoints.
     pub timeout: Duration,
+}
+
+/// Who vouches for KES.
+pub enum Ca {
+    /// Certificates, PEM.
+    Pem(Vec<u8>),
+    /// A file of them, read again when it changes.
+    File(PathBuf),
 }
 
 /// How KES knows us.

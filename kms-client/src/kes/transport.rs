@@ -1,7 +1,7 @@
-//! The one HTTPS client towards all endpoints: TLS, our certificate and its renewal, one request and its answer within
+//! The one HTTPS client towards all endpoints: TLS, our certificate, its renewal and the CA's, one request and its answer within
 //! a size limit. Which endpoint, how often and how long is not decided here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::api_key::{ApiKey, LIFE};
 use super::wire::{self, Failure};
-use super::{ConfigError, KesIdentity};
+use super::{Ca, ConfigError, KesIdentity};
 use crate::{KeyError, KeyName};
 
 /// KES closes connections after 90 s of silence; ours go first.
@@ -41,7 +41,7 @@ impl Call<'_> {
 
 pub(super) struct Transport {
     source: Source,
-    ca: Option<Vec<u8>>,
+    ca: Option<Ca>,
     connect: Duration,
     current: Mutex<Built>,
 }
@@ -56,17 +56,13 @@ struct Built {
     client: Client,
     /// When an API key's certificate was made.
     made: OffsetDateTime,
-    /// Times of certificate files as they were read.
-    stamp: Option<[SystemTime; 2]>,
+    /// Times of the files as they were read.
+    stamp: Vec<Option<SystemTime>>,
     looked: Instant,
 }
 
 impl Transport {
-    pub(super) fn new(
-        identity: KesIdentity,
-        ca: Option<Vec<u8>>,
-        connect: Duration,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn new(identity: KesIdentity, ca: Option<Ca>, connect: Duration) -> Result<Self, ConfigError> {
         // reqwest panics without a provider; the first one installed wins, so a program's own choice stands.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -77,31 +73,28 @@ impl Transport {
                 Source::Files { certificate, private_key }
             }
         };
-        let built = build(&source, ca.as_deref(), connect)?;
+        let built = build(&source, ca.as_ref(), connect)?;
         Ok(Self { source, ca, connect, current: Mutex::new(built) })
     }
 
-    /// The client, with a certificate that is far from its end.
+    /// The client, with a certificate that is far from its end and with files as they are now.
     fn client(&self) -> Client {
         let mut current = self.current.lock();
-        let due = match &self.source {
-            Source::ApiKey(_) => needs_renewal(current.made, OffsetDateTime::now_utc()),
-            Source::Files { certificate, private_key } => {
-                if current.looked.elapsed() < LOOK {
-                    false
-                } else {
-                    current.looked = Instant::now();
-                    stamp(certificate, private_key) != current.stamp
-                }
-            }
-        };
+        let mut due = matches!(self.source, Source::ApiKey(_))
+            && needs_renewal(current.made, OffsetDateTime::now_utc());
+        if current.looked.elapsed() >= LOOK {
+            current.looked = Instant::now();
+            due |= stamp(&self.source, self.ca.as_ref()) != current.stamp;
+        }
         if due {
-            match build(&self.source, self.ca.as_deref(), self.connect) {
+            match build(&self.source, self.ca.as_ref(), self.connect) {
                 Ok(built) => {
                     *current = built;
-                    tracing::info!("took a new client certificate towards KES");
+                    tracing::info!("took new certificates towards KES");
                 }
-                Err(error) => tracing::error!(%error, "cannot renew the client certificate towards KES"),
+                Err(error) => {
+                    tracing::error!(%error, "cannot take new certificates towards KES: the old ones stay");
+                }
             }
         }
         current.client.clone()
@@ -150,13 +143,13 @@ impl Transport {
     }
 }
 
-fn build(source: &Source, ca: Option<&[u8]>, connect: Duration) -> Result<Built, ConfigError> {
+fn build(source: &Source, ca: Option<&Ca>, connect: Duration) -> Result<Built, ConfigError> {
     let made = OffsetDateTime::now_utc();
-    let mut files = None;
+    // Before they are read: one that changes meanwhile is read again.
+    let stamp = stamp(source, ca);
     let pem = match source {
         Source::ApiKey(key) => key.certificate(made)?,
         Source::Files { certificate, private_key } => {
-            files = stamp(certificate, private_key);
             let mut pem = read(certificate)?;
             let key = read(private_key)?;
             pem.push('\n');
@@ -179,14 +172,19 @@ fn build(source: &Source, ca: Option<&[u8]>, connect: Duration) -> Result<Built,
         .http2_keep_alive_interval(Duration::from_secs(5))
         .http2_keep_alive_timeout(Duration::from_secs(5));
     if let Some(ca) = ca {
-        let roots = Certificate::from_pem_bundle(ca).map_err(|e| ConfigError::Ca(chain(&e)))?;
+        let pem = match ca {
+            Ca::Pem(pem) => pem.clone(),
+            Ca::File(path) => std::fs::read(path)
+                .map_err(|e| ConfigError::Ca(format!("cannot read {}: {e}", path.display())))?,
+        };
+        let roots = Certificate::from_pem_bundle(&pem).map_err(|e| ConfigError::Ca(chain(&e)))?;
         if roots.is_empty() {
             return Err(ConfigError::Ca("it holds no certificate".to_owned()));
         }
         builder = builder.tls_certs_only(roots);
     }
     let client = builder.build().map_err(|e| ConfigError::Client(chain(&e)))?;
-    Ok(Built { client, made, stamp: files, looked: Instant::now() })
+    Ok(Built { client, made, stamp, looked: Instant::now() })
 }
 
 fn read(path: &PathBuf) -> Result<Zeroizing<String>, ConfigError> {
@@ -195,9 +193,16 @@ fn read(path: &PathBuf) -> Result<Zeroizing<String>, ConfigError> {
         .map_err(|e| ConfigError::Certificate(format!("cannot read {}: {e}", path.display())))
 }
 
-fn stamp(certificate: &PathBuf, private_key: &PathBuf) -> Option<[SystemTime; 2]> {
-    let time = |p| std::fs::metadata(p).and_then(|m| m.modified()).ok();
-    Some([time(certificate)?, time(private_key)?])
+/// When each file was last changed; `None` where that cannot be told.
+fn stamp(source: &Source, ca: Option<&Ca>) -> Vec<Option<SystemTime>> {
+    let mut files: Vec<&Path> = Vec::new();
+    if let Source::Files { certificate, private_key } = source {
+        files.extend([certificate.as_path(), private_key]);
+    }
+    if let Some(Ca::File(path)) = ca {
+        files.push(path);
+    }
+    files.iter().map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok()).collect()
 }
 
 /// A third of its life is enough; a clock that was set back makes a new one, too.

@@ -30,7 +30,7 @@ pub use config::Config;
 pub use faults::{Fault, Faults};
 pub use policy::Policy;
 
-use crate::kes::{ApiKey, Kes, KesConfig, KesIdentity};
+use crate::kes::{ApiKey, Ca, Kes, KesConfig, KesIdentity};
 use store::Store;
 
 /// How to start a [`TestKes`].
@@ -215,7 +215,7 @@ impl TestKes {
         KesConfig {
             endpoints: vec![self.endpoint()],
             identity: KesIdentity::ApiKey(key),
-            ca: Some(self.ca.clone().into_bytes()),
+            ca: Some(Ca::Pem(self.ca.clone().into_bytes())),
             timeout,
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kms_client::KeyName;
-use kms_client::kes::{ApiKey, Kes, KesConfig, KesIdentity};
+use kms_client::kes::{ApiKey, Ca, Kes, KesConfig, KesIdentity};
 use kms_client::testserver::{Options, TestKes};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
@@ -35,7 +35,7 @@ pub(crate) fn external() -> Option<(Kes, KeyName)> {
     let config = KesConfig {
         endpoints: vec![endpoint],
         identity: KesIdentity::ApiKey(ApiKey::parse(&need("S3CLOAK_TEST_KES_API_KEY")).unwrap()),
-        ca: std::env::var("S3CLOAK_TEST_KES_CA").ok().map(|path| std::fs::read(path).unwrap()),
+        ca: std::env::var("S3CLOAK_TEST_KES_CA").ok().map(|path| Ca::File(path.into())),
         timeout: TIMEOUT,
     };
     Some((Kes::new(config).unwrap(), name(&need("S3CLOAK_TEST_KES_KEY"))))

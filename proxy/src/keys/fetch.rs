@@ -195,6 +195,9 @@ impl Inner {
         };
         match outcome {
             Ok(sample) => {
+                if *external == self.default && self.told_unusable.swap(false, Relaxed) {
+                    tracing::info!(key = %external, "the default key works now");
+                }
                 self.cache.forget_negatives(external).await;
                 self.with_external(external, |known| {
                     if known.epoch == epoch {

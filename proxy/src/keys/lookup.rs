@@ -175,17 +175,6 @@ impl Inner {
     ) -> Option<T> {
         self.externals.lock().get_mut(external).map(act)
     }
-
-    /// Says once how to make the default key.
-    pub(super) fn tell_missing(&self) {
-        if !self.told_missing.swap(true, Relaxed) {
-            tracing::error!(
-                alert = true, key = %self.default,
-                "the default key does not exist, so writes are refused; make it with: s3cloak key create {}",
-                self.default.name
-            );
-        }
-    }
 }
 
 /// 90 to 110 %, so that replicas and buckets do not rotate at once.

@@ -21,6 +21,7 @@ mod upkeep;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -84,7 +85,8 @@ struct Inner {
     making: Flights<WriterId, Arc<OpenKey>>,
     checking: Flights<ResolvedKey, ()>,
     stats: Counters,
-    told_missing: AtomicBool,
+    /// The log's last word on the default key is that it cannot be used.
+    told_unusable: AtomicBool,
 }
 
 /// Whether writes under the default key work.
@@ -139,7 +141,7 @@ impl Keyring {
             making: Flights::default(),
             checking: Flights::default(),
             stats: Counters::default(),
-            told_missing: AtomicBool::new(false),
+            told_unusable: AtomicBool::new(false),
         };
         Ok(Arc::new(Self {
             inner: Arc::new(inner),
@@ -233,7 +235,12 @@ impl Keyring {
                     }
                 }
                 Err(Refusal::Key(KeyError::NotFound)) => {
-                    self.inner.tell_missing();
+                    self.inner.told_unusable.store(true, Relaxed);
+                    tracing::error!(
+                        alert = true, key = %default,
+                        "the default key does not exist, so writes are refused; make it with: s3cloak key create {}",
+                        default.name
+                    );
                     return;
                 }
                 Err(Refusal::Key(error)) if error.is_unreachable() => {
@@ -241,6 +248,7 @@ impl Keyring {
                     sleep(START_PAUSE).await;
                 }
                 Err(refusal) => {
+                    self.inner.told_unusable.store(true, Relaxed);
                     tracing::error!(alert = true, key = %default, ?refusal, "the default key cannot be used");
                     return;
                 }

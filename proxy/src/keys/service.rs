@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kms_client::KeyService;
-use kms_client::kes::{ApiKey, Kes, KesConfig, KesIdentity};
+use kms_client::kes::{ApiKey, Ca, Kes, KesConfig, KesIdentity};
 use kms_client::local::LocalKeys;
 
 use crate::config;
@@ -38,12 +38,7 @@ fn connect_kes(kes: &config::KesConfig) -> std::result::Result<Kes, String> {
             private_key: files.private_key.clone(),
         },
     };
-    let ca = match &kes.ca {
-        Some(path) => {
-            Some(std::fs::read(path).map_err(|e| format!("cannot read the CA {}: {e}", path.display()))?)
-        }
-        None => None,
-    };
+    let ca = kes.ca.clone().map(Ca::File);
     Kes::new(KesConfig { endpoints: kes.endpoints.clone(), identity, ca, timeout: kes.timeout })
         .map_err(|e| e.to_string())
 }
