@@ -1,7 +1,7 @@
 """A key service for a test run: the KES-compatible test server, or an external KES.
 
 An external one is named by S3CLOAK_TEST_KES_ENDPOINT, _API_KEY and _CA (a PEM file; left out, the system's roots), and
-must allow the key `s3cloak-default` to be created and used. Tests that stop the key service always start their own.
+must allow the keys `s3cloak-default` and `other-key` to be created and used. Tests that stop the key service always start their own.
 """
 
 import base64
@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import ssl
+import urllib.error
 import urllib.request
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +26,9 @@ BINARY = Path(os.environ.get("KES_TESTD_BIN", Path(__file__).parents[2] / "targe
 # Read before the environment of children is cleaned of it.
 EXTERNAL = {name: os.environ.get(f"S3CLOAK_TEST_KES_{name}") for name in ("ENDPOINT", "API_KEY", "CA")}
 
+# Beside the deployment's own, which the proxy makes.
+OTHER = "other-key"
+
 
 class Kes:
     """A running key service. `own=True` starts the test server even where an external KES is named."""
@@ -36,6 +40,7 @@ class Kes:
         if EXTERNAL["ENDPOINT"] and not own:
             self.endpoint, self.api_key = EXTERNAL["ENDPOINT"], EXTERNAL["API_KEY"]
             self.ca = Path(EXTERNAL["CA"]) if EXTERNAL["CA"] else None
+            self._make(OTHER)
             return
         self.port = free_port()
         self.endpoint = f"https://127.0.0.1:{self.port}"
@@ -49,7 +54,7 @@ class Kes:
             "kes-testd",
             [
                 str(BINARY), "--listen", f"127.0.0.1:{self.port}", "--data", str(self.folder / "data"),
-                "--ca", str(self.ca), "--key", "other-key",
+                "--ca", str(self.ca), "--key", OTHER,
             ],
             self.folder,
             clean_env(KES_TESTD_API_KEY=self.api_key),
@@ -73,6 +78,14 @@ class Kes:
         request = urllib.request.Request(f"{self.endpoint}{path}", data=body, method=method)
         with urllib.request.urlopen(request, context=context, timeout=5) as answer:
             return answer.read()
+
+    def _make(self, name: str) -> None:
+        """A key that an external service may have already, or have from somebody else alone."""
+        try:
+            self._ask("POST", f"/v1/key/create/{name}", b"")
+        except urllib.error.HTTPError as error:
+            if error.code not in (400, 403):
+                raise
 
     def decrypt(self, name: str, sealed: str, context: bytes) -> str:
         """The plaintext of a sealed key, base64 in and out, as `kes key decrypt` prints it."""
