@@ -3,8 +3,13 @@
 
 use std::io::{self, IsTerminal as _};
 
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
 use crate::config::Log;
 
@@ -39,8 +44,72 @@ where
     Ok(if log.json {
         Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
     } else {
-        Box::new(builder.finish())
+        Box::new(builder.fmt_fields(OneLine).finish())
     })
+}
+
+/// Fields as text that stays in its line. Strangers choose much of what is logged: a name with a line feed in it would make a
+/// line of its own, and one with an escape sequence would act on the terminal that shows it. JSON escapes by itself.
+struct OneLine;
+
+impl<'w> FormatFields<'w> for OneLine {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut visitor = OneLineFields { writer, first: true, result: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.result
+    }
+}
+
+struct OneLineFields<'w> {
+    writer: Writer<'w>,
+    first: bool,
+    result: fmt::Result,
+}
+
+impl OneLineFields<'_> {
+    fn write(&mut self, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+        if !std::mem::take(&mut self.first) {
+            self.writer.write_char(' ')?;
+        }
+        match field.name() {
+            "message" => {}
+            name => write!(self.writer, "{}=", name.trim_start_matches("r#"))?,
+        }
+        write!(Escaped(&mut self.writer), "{value:?}")
+    }
+}
+
+impl Visit for OneLineFields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.record_debug(field, &format_args!("{value}"))
+        } else {
+            self.record_debug(field, &value)
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Where a line of the `log` crate comes from is told by its target.
+        if self.result.is_ok() && !field.name().starts_with("log.") {
+            self.result = self.write(field, value);
+        }
+    }
+}
+
+/// Writes control characters as Rust spells them.
+struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            let mut end = piece.chars();
+            match end.next_back().filter(|last| last.is_control()) {
+                Some(control) => write!(self.0, "{}{}", end.as_str(), control.escape_default())?,
+                None => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +163,24 @@ mod tests {
         assert_eq!(lines[0]["request_id"], "0123456789ABCDEF");
         assert_eq!(lines[0]["message"], "request refused");
         assert_eq!(lines[0]["level"], "INFO");
+    }
+
+    #[test]
+    fn what_strangers_say_stays_in_its_line() {
+        let said = "x\n2026-11-25T00:00:00Z ERROR s3cloak: forged \x1b[31mred\x07\r\u{9b}1m end";
+        for json in [false, true] {
+            let buffer = Buffer::default();
+            let writer = buffer.clone();
+            let log = Log { filter: "info".into(), json, audit: None };
+            let subscriber = subscriber(&log, move || writer.clone(), false).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(key = %said, text = said, debug = ?said, "{said}");
+            });
+            let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(!text.trim_end().chars().any(|c| c.is_ascii_control()), "{text:?}");
+            assert_eq!(text.matches("forged").count(), 4, "{text}");
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::Method;
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Version};
 use pingora::ErrorType;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use time::OffsetDateTime;
@@ -17,7 +19,7 @@ use super::session::{KEEP_ALIVE_SECONDS, PingoraExchange};
 use crate::audit::{Entry, Stage, Trail};
 use crate::auth;
 use crate::config::Listener;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
 use crate::metrics::RequestRecord;
 use crate::ops;
 use crate::s3::name::{BucketName, ObjectKey};
@@ -59,16 +61,19 @@ impl S3App {
         let from = self.from(&session);
         let head = session.req_header();
         let target = target_text(head.raw_path());
-        let parsed = S3Request::parse(RequestHead {
-            method: head.method.clone(),
-            target: &target,
-            headers: head.headers.clone(),
-            secure: self.secure,
-            domains: &self.domains,
-            region: self.region.as_deref(),
-            minio_api: self.services.config.compat.minio_api,
-            request_id: id.clone(),
-        });
+        let understood = || {
+            S3Request::parse(RequestHead {
+                method: head.method.clone(),
+                target: &target,
+                headers: head.headers.clone(),
+                secure: self.secure,
+                domains: &self.domains,
+                region: self.region.as_deref(),
+                minio_api: self.services.config.compat.minio_api,
+                request_id: id.clone(),
+            })
+        };
+        let parsed = check_framing(head).and_then(|()| understood());
         let mut exchange = PingoraExchange::new(session, id.to_string(), reusable);
         let trail = Trail::default();
         let (mut operation, mut who, mut reached) = (UNPARSED, None, Stage::Parsing);
@@ -193,6 +198,23 @@ impl S3App {
         self.account(&entry, exchange.bytes(), began);
         exchange.into_session().await;
     }
+}
+
+/// What HTTP/1.1 wants of every request (RFC 9112 sections 3.2 and 6.1).
+fn check_framing(head: &RequestHeader) -> Result<()> {
+    if head.version >= Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        return Err(Error::client(Code::BadRequest, "The request has no Host header."));
+    }
+    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.next().is_none_or(chunked) && codings.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::client(
+        Code::NotImplemented,
+        "A header you provided implies functionality that is not implemented: Transfer-Encoding takes `chunked` alone.",
+    )
+    .field("Header", "Transfer-Encoding"))
 }
 
 /// The access key that a request names whose signature does not hold.

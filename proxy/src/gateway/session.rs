@@ -200,6 +200,9 @@ impl PingoraExchange {
 impl Exchange for PingoraExchange {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         let piece = self.session.read_request_body().await.map_err(|e| {
+            // Where this body ends is not known, so neither is where a next request would begin (RFC 9112 section 9.3), although
+            // Pingora calls the body done.
+            self.reusable = false;
             if matches!(e.etype(), pingora::ErrorType::ReadTimedout) {
                 Error::client(
                     Code::RequestTimeout,

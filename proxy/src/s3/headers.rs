@@ -17,6 +17,10 @@ pub const MAX_USER_METADATA: usize = 2 * 1024;
 /// Prefix of user metadata.
 pub const META_PREFIX: &str = "x-amz-meta-";
 
+mod repeated;
+
+pub(super) use repeated::refuse_repeated;
+
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
 /// Checksum algorithms of the AWS model.
 const CHECKSUMS: &[&str] =

@@ -112,6 +112,7 @@ impl S3Request {
             (None, Vec::new())
         };
         headers::refuse_forged(&headers)?;
+        headers::refuse_repeated(&headers)?;
         let level = match (&bucket, &key) {
             (None, _) => Level::Service,
             (Some(_), None) => Level::Bucket,
