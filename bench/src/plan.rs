@@ -29,6 +29,8 @@ struct Scale {
     rounds: usize,
     /// Objects of 64 MiB a round; of 1 GiB it is one.
     large: usize,
+    /// Copies of each size a round.
+    copies: usize,
     /// Length of a closed loop.
     millis: u64,
     /// Sizes of the crowd's PUTs: two, to see that memory does not grow with them.
@@ -46,6 +48,7 @@ impl Scale {
             Self {
                 rounds: 2,
                 large: 4,
+                copies: 20,
                 millis: 400,
                 crowd: [4 * MIB, 16 * MIB],
                 slow_millis: 1500,
@@ -56,6 +59,7 @@ impl Scale {
             Self {
                 rounds: 5,
                 large: 8,
+                copies: 50,
                 millis: 2000,
                 crowd: [16 * MIB, 64 * MIB],
                 slow_millis: 5000,
@@ -117,15 +121,15 @@ impl<'a> Run<'a> {
         self.each("setting up", Self::set_up)?;
         for round in 1..=self.scale.rounds {
             self.hashes.measure();
-            let note = |what: &str| format!("round {round} of {}: {what}", self.scale.rounds);
-            let notes =
-                ["large objects", "small objects and ranges", "listings", "large objects in parts"].map(note);
-            self.each(&notes[0], Self::large)?;
+            let rounds = self.scale.rounds;
+            let note = |what: &str| format!("round {round} of {rounds}: {what}");
+            self.each(&note("large objects"), Self::large)?;
+            self.each(&note("copies"), Self::copies)?;
             if self.options.with.contains(&Extra::Multipart) {
-                self.each(&notes[3], Self::multipart)?;
+                self.each(&note("large objects in parts"), Self::multipart)?;
             }
-            self.each(&notes[1], Self::small)?;
-            self.each(&notes[2], Self::listings)?;
+            self.each(&note("small objects and ranges"), Self::small)?;
+            self.each(&note("listings"), Self::listings)?;
             // Nobody is always first.
             self.targets.rotate_left(1);
         }
@@ -200,6 +204,27 @@ impl<'a> Run<'a> {
         }
         // The ranged reads and the slow readers take 64 MiB.
         self.load(at, Work::Stream { verb: Verb::Put, key: "large".to_owned(), size: 64 * MIB, count: 1 })?;
+        Ok(())
+    }
+
+    fn copies(&mut self, at: usize) -> Result<(), Failure> {
+        let (large, copy) = ("large".to_owned(), "copy".to_owned());
+        for (name, size) in [("1 MiB", MIB), ("64 MiB", 64 * MIB), ("1 GiB", GIB)] {
+            self.load(at, Work::Stream { verb: Verb::Put, key: large.clone(), size, count: 1 })?;
+            for (what, to) in [("copy", &copy), ("copy onto itself", &large)] {
+                let work = Work::Copy { from: large.clone(), to: to.clone(), count: self.scale.copies };
+                let (outcome, cpu) = self.load(at, work)?;
+                self.add(at, &format!("{what}, {name}, p50 ms"), 2, Some(outcome.p50_micros / 1e3));
+                let each = cpu.map(|cpu| cpu * 1e3 / (self.scale.copies + 1) as f64);
+                self.add(at, &format!("{what}, {name}, CPU ms"), 2, each);
+                if size < GIB {
+                    self.load(at, Work::Verify { key: to.clone(), size })?;
+                }
+            }
+        }
+        // The backend's memory keeps none of the large ones, and what follows takes 64 MiB.
+        self.load(at, Work::Copy { from: "small/00000".to_owned(), to: copy, count: 1 })?;
+        self.load(at, Work::Stream { verb: Verb::Put, key: large, size: 64 * MIB, count: 1 })?;
         Ok(())
     }
 

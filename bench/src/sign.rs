@@ -8,7 +8,7 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
-use http::{Method, Request, Uri};
+use http::{HeaderName, Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -23,8 +23,14 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The signed path and query for a request; `target` is a path and query in canonical encoding.
-    pub(crate) fn presign(&self, method: &Method, target: &str) -> Result<Uri, Failure> {
+    /// The signed path and query for a request that carries `headers`, each of which is signed; `target` is a path and query
+    /// in canonical encoding.
+    pub(crate) fn presign(
+        &self,
+        method: &Method,
+        target: &str,
+        headers: &[(HeaderName, String)],
+    ) -> Result<Uri, Failure> {
         let uri = format!("http://{}{target}", self.address);
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -40,8 +46,8 @@ impl Endpoint {
             .settings(settings)
             .build()?
             .into();
-        let signable =
-            SignableRequest::new(method.as_str(), &uri, std::iter::empty(), SignableBody::UnsignedPayload)?;
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let signable = SignableRequest::new(method.as_str(), &uri, headers, SignableBody::UnsignedPayload)?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
         let mut request = Request::builder().method(method).uri(&uri).body(())?;
         instructions.apply_to_request_http1x(&mut request);
@@ -61,10 +67,15 @@ mod tests {
             access_key: "key".to_owned(),
             secret_key: "secret".to_owned(),
         };
-        let uri = endpoint.presign(&Method::GET, "/bucket/key?list-type=2").unwrap().to_string();
-        assert!(uri.starts_with("/bucket/key?list-type=2&"), "{uri}");
-        for part in ["X-Amz-Algorithm=AWS4-HMAC-SHA256", "X-Amz-Signature=", "X-Amz-SignedHeaders=host"] {
-            assert!(uri.contains(part), "{uri}");
+        let copied = [(HeaderName::from_static("x-amz-copy-source"), "/bucket/key".to_owned())];
+        for (headers, signed) in [(&[][..], "host&"), (&copied, "host%3Bx-amz-copy-source&")] {
+            let uri =
+                endpoint.presign(&Method::GET, "/bucket/key?list-type=2", headers).unwrap().to_string() + "&";
+            assert!(uri.starts_with("/bucket/key?list-type=2&"), "{uri}");
+            let signed = format!("X-Amz-SignedHeaders={signed}");
+            for part in ["X-Amz-Algorithm=AWS4-HMAC-SHA256", "X-Amz-Signature=", &signed] {
+                assert!(uri.contains(part), "{uri}");
+            }
         }
     }
 }

@@ -152,6 +152,8 @@ async fn headers_that_contradict_each_other() {
         ),
         (h(&[("x-amz-meta-s3cloak", "forged"), (SSE, "aws:kms")]), 400, "InvalidArgument", ""),
         (h(&[("x-amz-checksum-algorithm", "CRC7")]), 400, "InvalidRequest", "algorithm"),
+        // Too long also where it is left aside.
+        (h(&[("x-amz-meta-long", &"x".repeat(2049)), (SSE, "AES256")]), 400, "MetadataTooLarge", ""),
     ];
     for (headers, status, code, words) in of_writes.chain(of_copies) {
         for to in ["photos/there", "photos/source", "archive/new"] {

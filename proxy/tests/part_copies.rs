@@ -324,3 +324,43 @@ async fn a_source_that_breaks_off_never_becomes_a_part() {
     let answer = part_copy(&stack.proxy, "k", &id, 1, &source, &vec![]).await;
     assert_eq!((answer.status, parts_of(&stack, &id).await), (200, (1, 1)), "{}", answer.text());
 }
+
+/// What is wrong with the name of the source's bucket is wrong with an argument, also where only the storage sees it.
+#[tokio::test]
+async fn a_source_that_the_storage_has_no_such_name_for() {
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let refuse = || Fault::Status(400, "InvalidBucketName".to_owned());
+    stack.store.faults().on(Method::GET, "/photos_/source", refuse());
+    let part = part_copy(&stack.proxy, "k", &id, 1, "photos_/source", &vec![]).await;
+    stack.store.faults().on(Method::GET, "/photos_/source", refuse());
+    let call = Call::new("PUT", format!("/{BUCKET}/k")).header("x-amz-copy-source", "photos_/source");
+    for refused in [part, stack.proxy.send(call).await] {
+        assert_eq!((refused.status, refused.code().as_str()), (400, "InvalidArgument"), "{}", refused.text());
+    }
+    assert_eq!(stack.store.faults().waiting(), 0);
+}
+
+/// Which version was copied is told where there are versions: of a bucket that keeps none, storage may still say `null`.
+#[tokio::test]
+async fn the_version_that_was_copied_is_told() {
+    let stack = Stack::start().await;
+    stack.put("source", b"data").await;
+    let source = format!("{BUCKET}/source");
+    for (version, told) in [(Some("v1"), Some("v1")), (Some("null"), None), (None, None)] {
+        let answers = || {
+            let headers = version.map(|id| ("x-amz-version-id".to_owned(), id.to_owned()));
+            Fault::Headers(headers.into_iter().collect())
+        };
+        let id = create(&stack.proxy, "k", &vec![]).await;
+        stack.store.faults().on(Method::GET, "/photos/source", answers());
+        let part = part_copy(&stack.proxy, "k", &id, 1, &source, &vec![]).await;
+        stack.store.faults().on(Method::GET, "/photos/source", answers());
+        let call = Call::new("PUT", format!("/{BUCKET}/k")).header("x-amz-copy-source", source.as_str());
+        let whole = stack.proxy.send(call).await;
+        for copied in [part, whole] {
+            assert_eq!(copied.status, 200, "{}", copied.text());
+            assert_eq!(copied.header("x-amz-copy-source-version-id"), told, "{version:?}");
+        }
+    }
+}

@@ -11,11 +11,12 @@ use kms_client::KeyService as _;
 use kms_client::local::LocalKeys;
 use object_format::{Envelope, KeyRef, Mode, ObjectName};
 use s3cloak::backend::{Caller, Outgoing};
-use s3cloak::demo::store::{Fault, RawObject};
+use s3cloak::demo::store::{Fault, RawObject, Seen};
 use s3cloak::keys::random::SystemRandom;
 use support::commands::{command, config_file};
 use support::multipart::{ENVELOPE, MIN_PART, Object, forget};
-use support::uploads::{Headers, customer, with};
+use support::relay::Counter;
+use support::uploads::{Headers, customer, kept, with};
 use support::{Answer, BUCKET, Call, Options, Stack, moved, random};
 
 const SSE: &str = "x-amz-server-side-encryption";
@@ -316,32 +317,96 @@ async fn fill(stack: &Stack, names: impl Iterator<Item = String>) {
     }
 }
 
+/// So many objects of `size` bytes get another key, in front of storage that is configured so. What was sent to it.
+async fn rotate(stack: &Stack, objects: usize, size: usize, storage: &str) -> Vec<Seen> {
+    new_key(stack, "second").await;
+    let body = random(1, size);
+    put(stack, "0", &vec![], &body).await;
+    fill(stack, (1..objects).map(|i| i.to_string())).await;
+    let sealed = stack.store.stored(BUCKET, "0").unwrap().body;
+    let config = config_file(stack, storage);
+    stack.store.journal().take();
+    let (ok, text) = rewrap(&config, &["s3://photos", "--key", "second"]).await;
+    assert!(ok && text.contains(&format!("{objects}  re-wrapped")), "{text}");
+    let seen = stack.store.journal().take();
+    let of_objects: Vec<Seen> =
+        seen.iter().filter(|seen| seen.target.starts_with("/photos")).cloned().collect();
+    let total = (sealed.len() * objects) as u64;
+    assert!(moved(&of_objects) * 100 < total, "{} of {total} bytes", moved(&of_objects));
+    for key in (0..objects).map(|i| i.to_string()) {
+        assert_eq!(key_of(stack, &key).1, "second");
+        assert!(stack.store.stored(BUCKET, &key).unwrap().body == sealed);
+    }
+    for key in ["0", "17", "999"] {
+        forget(stack, key);
+        assert!(stack.get(key).await.body == body);
+    }
+    seen
+}
+
 /// Keys as they change: of all the bytes under them next to nothing moves, whatever the objects' number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_objects_get_another_key() {
     const OBJECTS: usize = 10_000;
     let stack = Stack::start().await;
-    new_key(&stack, "second").await;
-    let body = random(1, 4096);
-    put(&stack, "0", &vec![], &body).await;
-    fill(&stack, (1..OBJECTS).map(|i| i.to_string())).await;
-    let sealed = stack.store.stored(BUCKET, "0").unwrap().body;
-    let config = config_file(&stack, "");
-    stack.store.journal().take();
-    let (ok, text) = rewrap(&config, &["s3://photos", "--key", "second"]).await;
-    assert!(ok && text.contains("10000  re-wrapped"), "{text}");
-    let mut seen = stack.store.journal().take();
+    // Storage of which nothing is promised: each object becomes an upload of one copied part.
+    let seen = rotate(&stack, OBJECTS, 32 << 10, ", profile: { whole_self_copies: false }").await;
+    let copied = |seen: &Seen| seen.headers.contains_key("x-amz-copy-source");
+    let (copies, others): (Vec<&Seen>, Vec<&Seen>) =
+        seen.iter().filter(|seen| seen.target.starts_with("/photos")).partition(|seen| copied(seen));
+    assert_eq!(copies.iter().filter(|seen| seen.target.contains("uploadId=")).count(), OBJECTS);
+    assert_eq!(copies.len(), OBJECTS);
+    // To look, for the tags, and to begin and end the upload; pages of the listing, and the question for versions.
+    assert!(others.len() <= 4 * OBJECTS + 12, "{}", others.len());
+    // With all that the proxy notes for itself meanwhile.
+    let sent = |seen: &Seen| -> usize {
+        seen.headers.get("content-length").map_or(0, |length| length.to_str().unwrap().parse().unwrap())
+    };
+    let sent: usize = seen.iter().map(sent).sum();
+    assert!(sent <= 1500 * OBJECTS, "{sent}");
+    assert_eq!(kept(&stack), [""; 0]);
+    let uploads = stack.backend.send(Call::new("GET", format!("/{BUCKET}?uploads"))).await;
+    assert!(!uploads.text().contains("<Upload>"));
+}
+
+/// Where it replaces an object as a whole, there is one request to look and one to copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_get_another_key_in_one_request_each() {
+    const OBJECTS: usize = 1_000;
+    let stack = Stack::start().await;
+    let mut seen = rotate(&stack, OBJECTS, 4096, "").await;
     seen.retain(|seen| seen.target.starts_with("/photos"));
-    let total = (sealed.len() * OBJECTS) as u64;
-    assert!(moved(&seen) * 100 < total, "{} of {total} bytes", moved(&seen));
-    // One request to look and one to copy, a page of the listing for each thousand, and the question for versions.
-    assert!(seen.len() <= 2 * OBJECTS + 12, "{}", seen.len());
-    for key in (0..OBJECTS).map(|i| i.to_string()) {
-        assert_eq!(key_of(&stack, &key).1, "second");
-        assert!(stack.store.stored(BUCKET, &key).unwrap().body == sealed);
-    }
-    for key in ["0", "17", "9999"] {
-        forget(&stack, key);
-        assert!(stack.get(key).await.body == body);
+    // Besides a page of the listing, and the question for versions.
+    assert!(seen.len() <= 2 * OBJECTS + 3, "{}", seen.len());
+}
+
+/// Every byte that goes over the wire in either direction, heads and all, is as much for large objects as for small ones.
+#[tokio::test]
+async fn what_goes_over_the_wire_does_not_grow_with_the_object() {
+    const OBJECTS: u64 = 5;
+    const LARGE: usize = 4 << 20;
+    for backend in ["", "    profile: { whole_self_copies: false }"] {
+        let stack = Stack::with(Options { backend, ..Options::default() }).await;
+        new_key(&stack, "second").await;
+        let counter = Counter::to(stack.store.address()).await;
+        let (proxy, _) = stack.replica_over(counter.address).await;
+        let mut wire = Vec::new();
+        for size in [4096, LARGE] {
+            for at in 0..OBJECTS {
+                put(&stack, &at.to_string(), &vec![], &random(at, size)).await;
+            }
+            let before = counter.bytes();
+            for at in 0..OBJECTS {
+                let call = Call::new("PUT", format!("/{BUCKET}/{at}?encryption")).body(kms("second"));
+                assert_eq!(proxy.send(call).await.status, 200);
+            }
+            wire.push(counter.bytes() - before);
+            for key in (0..OBJECTS).map(|at| at.to_string()) {
+                assert_eq!(key_of(&stack, &key).1, "second");
+            }
+        }
+        let [small, large] = wire[..] else { panic!("two sizes") };
+        assert!(small > 0 && large < small + small / 4, "{backend}: {small} and {large}");
+        assert!(large * 100 < OBJECTS * LARGE as u64, "{backend}: {large}");
     }
 }

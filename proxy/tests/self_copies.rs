@@ -118,6 +118,52 @@ async fn parts_stay_what_they_are() {
     assert!(stored(&stack, "of-parts").body == object.body());
 }
 
+/// A copied part takes no tags along. Where they cannot be read nothing is copied: there may be some.
+#[tokio::test]
+async fn tags_that_cannot_be_read_are_not_lost() {
+    let stack = stack(None).await;
+    let denied = || Fault::Status(403, "AccessDenied".to_owned());
+    let update = || {
+        let document =
+            "<ObjectEncryption><SSE-KMS><KMSKeyArn>test-key</KMSKeyArn></SSE-KMS></ObjectEncryption>";
+        Call::new("PUT", format!("/{BUCKET}/k?encryption")).body(document)
+    };
+    for size in [0, 5000] {
+        let put = Call::new("PUT", format!("/{BUCKET}/k")).header("x-amz-tagging", "t=1");
+        assert_eq!(stack.proxy.send(put.body(random(5, size))).await.status, 200);
+        let before = stored(&stack, "k");
+        for at in 0..2 {
+            stack.store.faults().on(Method::GET, "tagging", denied());
+            let answer = match at {
+                0 => onto_itself(&stack, "k", &h(&[(SSE, "aws:kms")])).await,
+                _ => stack.proxy.send(update()).await,
+            };
+            assert_eq!((answer.status, answer.code().as_str()), (403, "AccessDenied"), "{}", answer.text());
+            assert!(answer.text().contains("s3:GetObjectTagging"), "{}", answer.text());
+            assert_eq!((stack.store.faults().waiting(), stored(&stack, "k")), (0, before.clone()));
+            assert_no_uploads(&stack).await;
+        }
+        // Tags that are replaced, or counted as none, are not asked for.
+        stack.store.faults().on(Method::GET, "tagging", denied());
+        let replaced =
+            h(&[(SSE, "aws:kms"), ("x-amz-tagging-directive", "REPLACE"), ("x-amz-tagging", "u=2")]);
+        assert_eq!(onto_itself(&stack, "k", &replaced).await.status, 200);
+        // An empty object is looked at by HEAD.
+        let look = if size == 0 { Method::HEAD } else { Method::GET };
+        let none = vec![("x-amz-tagging-count".to_owned(), "0".to_owned())];
+        stack.store.faults().on(look.clone(), "/photos/k", Fault::Headers(none));
+        assert_eq!(onto_itself(&stack, "k", &h(&[(SSE, "aws:kms")])).await.status, 200);
+        assert_eq!(stack.store.faults().waiting(), 1);
+        stack.store.faults().clear();
+        assert!(!read(&stack, "k?tagging", &vec![]).await.text().contains("<Tag>"));
+        // Some were counted, and none are given: it is not known which.
+        let some = vec![("x-amz-tagging-count".to_owned(), "1".to_owned())];
+        stack.store.faults().on(look, "/photos/k", Fault::Headers(some));
+        let answer = onto_itself(&stack, "k", &h(&[(SSE, "aws:kms")])).await;
+        assert_eq!((answer.status, answer.code().as_str()), (502, "BadGateway"), "{}", answer.text());
+    }
+}
+
 #[tokio::test]
 async fn another_copy_onto_itself_is_not_lost() {
     let stack = stack(None).await;

@@ -273,3 +273,35 @@ async fn resealed_objects_have_new_bytes_and_show_the_same() {
         assert!(last.body == old.parts[1].plain, "{key}");
     }
 }
+
+/// No command reaches older versions: those that change objects say so, whatever came of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_are_left_behind_are_told() {
+    let stack = Stack::start().await;
+    stack.put("sealed", b"data").await;
+    let config = config_file(&stack, "");
+    let left = "The bucket keeps versions: ";
+    let commands: [(&str, &[&str]); 4] = [
+        ("encrypt", &[PLACE]),
+        ("encrypt", &[PLACE, "--dry-run"]),
+        ("rewrap", &[PLACE, "--sse", "aws:kms"]),
+        ("rewrap", &[PLACE, "--reseal"]),
+    ];
+    for (name, arguments) in commands {
+        let (ok, text) = command(name, &config, arguments).await;
+        assert!(ok && !text.contains(left), "{name} {arguments:?}: {text}");
+        for status in ["Enabled", "Suspended"] {
+            let document =
+                format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+            let answer = Fault::Answer(200, vec![], document.into_bytes());
+            stack.store.faults().on(Method::GET, "/photos?versioning", answer);
+            let (ok, text) = command(name, &config, arguments).await;
+            assert!(ok && text.contains(left), "{name} {arguments:?} {status}: {text}");
+            assert_eq!(stack.store.faults().waiting(), 0);
+        }
+    }
+    // Whether there are any cannot be left open.
+    stack.store.faults().on(Method::GET, "/photos?versioning", Fault::Status(403, "AccessDenied".to_owned()));
+    let (ok, text) = command("encrypt", &config, &[PLACE]).await;
+    assert!(!ok, "{text}");
+}

@@ -64,7 +64,7 @@ pub(super) fn objects(store: &Store, bucket: &str, query: &Query) -> Result<Stri
                  <StorageClass>STANDARD</StorageClass></Contents>",
                 name(key),
                 object.modified,
-                object.size,
+                object.body.size(),
             )
         };
     }

@@ -2,8 +2,10 @@
 //! It believes every signature, and keeps nothing when it ends.
 
 mod chunked;
+mod copy;
 mod list;
 mod object;
+mod rope;
 mod store;
 mod uploads;
 
@@ -99,8 +101,8 @@ async fn route(store: &Store, request: Request<Incoming>) -> Result<Response<Pie
         }
         ("GET" | "HEAD", bucket, key) => get(store.find(bucket, key)?, &request),
         ("PUT", bucket, key) => {
-            if request.headers().contains_key("x-amz-copy-source") {
-                return Err((StatusCode::NOT_IMPLEMENTED, "NotImplemented"));
+            if request.headers().contains_key(copy::SOURCE) {
+                return copy::copy(store, bucket, key, request.headers());
             }
             put(store, bucket, key, request).await
         }

@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::chunked::Decoder;
+use super::rope::Rope;
 use super::store::{Object, Store};
 use super::{Refusal, empty};
 
@@ -35,18 +36,8 @@ impl Pieces {
         Self(if piece.is_empty() { VecDeque::new() } else { VecDeque::from([piece]) })
     }
 
-    fn cut(object: &Object, range: Range<u64>) -> Self {
-        let (mut at, mut pieces) = (0_u64, VecDeque::with_capacity(object.pieces.len()));
-        for piece in &object.pieces {
-            let end = at + piece.len() as u64;
-            if end > range.start && at < range.end {
-                let within =
-                    |offset: u64| usize::try_from(offset.saturating_sub(at)).unwrap_or(0).min(piece.len());
-                pieces.push_back(piece.slice(within(range.start)..within(range.end)));
-            }
-            at = end;
-        }
-        Self(pieces)
+    fn cut(object: &Object, range: &Range<u64>) -> Self {
+        Self(object.body.slice(range).pieces())
     }
 }
 
@@ -80,21 +71,21 @@ pub(super) fn get(object: Arc<Object>, request: &Request<Incoming>) -> Result<Re
         response.headers_mut().insert(header::ETAG, object.etag.clone());
         return Ok(response);
     }
+    let size = object.body.size();
     let range = match headers.get(header::RANGE).and_then(|range| range.to_str().ok()) {
         None => None,
         Some(text) => {
-            Some(parse_range(text, object.size).ok_or((StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange"))?)
+            Some(parse_range(text, size).ok_or((StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange"))?)
         }
     };
-    let span = range.clone().unwrap_or(0..object.size);
-    let body =
-        if request.method() == Method::HEAD { Pieces::default() } else { Pieces::cut(&object, span.clone()) };
+    let span = range.clone().unwrap_or(0..size);
+    let body = if request.method() == Method::HEAD { Pieces::default() } else { Pieces::cut(&object, &span) };
     let mut response = Response::new(body);
     *response.headers_mut() = object.headers.clone();
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(span.end - span.start));
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let value = format!("bytes {}-{}/{}", span.start, span.end - 1, object.size);
+        let value = format!("bytes {}-{}/{}", span.start, span.end - 1, size);
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(header::CONTENT_RANGE, value);
         }
@@ -122,27 +113,18 @@ pub(super) async fn put(
     let (parts, body) = request.into_parts();
     store.may_write(bucket, key, &parts.headers)?;
     let sink = key.starts_with(SINK);
-    let (pieces, size) = receive(&parts.headers, body, sink).await?;
+    let body = receive(&parts.headers, body, sink).await?;
     let etag = store.etag();
-    let object = Object {
-        pieces,
-        size: if sink { 0 } else { size },
-        headers: shown(&parts.headers, &etag),
-        modified: now_rfc3339(),
-        etag: etag.clone(),
-    };
+    let object =
+        Object { body, headers: shown(&parts.headers, &etag), modified: now_rfc3339(), etag: etag.clone() };
     store.insert(bucket, key, object, &parts.headers)?;
     let mut response = empty(StatusCode::OK);
     response.headers_mut().insert(header::ETAG, etag);
     Ok(response)
 }
 
-/// The bytes of an upload, in the pieces in which they came, and how many there were. A sink keeps none.
-pub(super) async fn receive(
-    headers: &HeaderMap,
-    mut body: Incoming,
-    sink: bool,
-) -> Result<(Vec<Bytes>, u64), Refusal> {
+/// The bytes of an upload, in the pieces in which they came. A sink keeps none.
+pub(super) async fn receive(headers: &HeaderMap, mut body: Incoming, sink: bool) -> Result<Rope, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let form = text("x-amz-content-sha256").unwrap_or("");
     let mut decoder = form.starts_with("STREAMING-").then(|| Decoder::new(text("x-amz-trailer")));
@@ -176,7 +158,7 @@ pub(super) async fn receive(
     if size < SMALL && !sink {
         pieces = vec![Bytes::from(pieces.concat())];
     }
-    Ok((pieces, size))
+    Ok(Rope::new(pieces))
 }
 
 /// What GET and HEAD will show.

@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Refusal;
+use super::rope::Rope;
 use super::uploads::Uploads;
 
 /// One object.
 #[derive(Debug)]
 pub(super) struct Object {
-    /// The body in the pieces in which it came.
-    pub(super) pieces: Vec<Bytes>,
-    pub(super) size: u64,
+    pub(super) body: Rope,
     /// With quotes.
     pub(super) etag: HeaderValue,
     /// RFC 3339, for listings.

@@ -202,3 +202,73 @@ async fn uploads_in_parts_become_objects() {
         assert_eq!(fixture.call("DELETE", &format!("/b/k?uploadId={id}"), &[], b"").await.0, status);
     }
 }
+
+#[tokio::test]
+async fn copies_are_whole_and_conditional() {
+    let fixture = Fixture::start().await;
+    let (_, _, put) = fixture.call("PUT", "/b/k%20y", &[("x-amz-meta-a", "1")], b"0123456789").await;
+    let etag = put["etag"].to_str().unwrap();
+    let copy = async |to: &str, headers: &[(&str, &str)]| {
+        let headers = [&[("x-amz-copy-source", "/b/k%20y")], headers].concat();
+        fixture.call("PUT", &format!("/b/{to}"), &headers, b"").await
+    };
+    let replace = [("x-amz-metadata-directive", "REPLACE"), ("x-amz-meta-b", "2")];
+    for (to, headers, a, b) in [
+        ("copy", &[][..], Some("1"), None),
+        ("copy", &replace, None, Some("2")),
+        ("k%20y", &replace, None, Some("2")),
+    ] {
+        let (status, text, _) = copy(to, headers).await;
+        assert!(status == 200 && text.contains("<CopyObjectResult>"), "{status} {text}");
+        let (_, body, shown) = fixture.call("GET", &format!("/b/{to}"), &[], b"").await;
+        assert!(body == "0123456789" && text.contains(shown["etag"].to_str().unwrap()), "{text}");
+        let header = |name: &str| shown.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((header("x-amz-meta-a"), header("x-amz-meta-b")), (a, b), "{to}");
+    }
+    let (_, _, now) = fixture.call("HEAD", "/b/k%20y", &[], b"").await;
+    let now = now["etag"].to_str().unwrap();
+    assert_ne!(now, etag);
+    for (name, value, status) in [
+        ("x-amz-copy-source-if-match", etag, 412),
+        ("x-amz-copy-source-if-match", now, 200),
+        ("x-amz-copy-source-if-none-match", now, 412),
+        ("if-none-match", "*", 412),
+        ("if-match", now, 412),
+        ("if-match", "*", 200),
+    ] {
+        assert_eq!(copy("copy", &[(name, value)]).await.0, status, "{name}: {value}");
+    }
+    for (source, status) in [("b/none", 404), ("none/k", 404), ("b", 400)] {
+        assert_eq!(
+            fixture.call("PUT", "/b/k", &[("x-amz-copy-source", source)], b"").await.0,
+            status,
+            "{source}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn parts_are_copied_of_ranges() {
+    let fixture = Fixture::start().await;
+    fixture.call("PUT", "/b/source", &[], b"0123456789").await;
+    let (_, begun, _) = fixture.call("POST", "/b/k?uploads", &[], b"").await;
+    let id = begun.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let part = async |number: u16, headers: &[(&str, &str)]| {
+        let headers = [&[("x-amz-copy-source", "b/source")], headers].concat();
+        fixture.call("PUT", &format!("/b/k?partNumber={number}&uploadId={id}"), &headers, b"").await
+    };
+    for bad in ["bytes=3-10", "bytes=4-3", "bytes=-3", "3-4"] {
+        assert_eq!(part(1, &[("x-amz-copy-source-range", bad)]).await.0, 400, "{bad}");
+    }
+    assert_eq!(part(1, &[("x-amz-copy-source-if-match", "\"x\"")]).await.0, 412);
+    let mut list = String::new();
+    for (number, headers) in [(1, &[("x-amz-copy-source-range", "bytes=3-9")][..]), (2, &[])] {
+        let (status, text, _) = part(number, headers).await;
+        assert!(status == 200 && text.contains("<CopyPartResult>"), "{status} {text}");
+        let etag = text.split("<ETag>").nth(1).unwrap().split('<').next().unwrap();
+        list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+    }
+    assert_eq!(fixture.call("POST", &format!("/b/k?uploadId={id}"), &[], list.as_bytes()).await.0, 200);
+    assert_eq!(fixture.call("GET", "/b/k", &[], b"").await.1, "34567890123456789");
+    assert_eq!(fixture.call("GET", "/b/k", &[("range", "bytes=5-8")], b"").await.1, "8901");
+}

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::object::{Pieces, now_rfc3339, receive, shown};
+use super::rope::Rope;
 use super::store::{Object, Store};
-use super::{Query, Refusal, empty, xml_answer};
+use super::{Query, Refusal, copy, empty, xml_answer};
 
 /// The uploads under way, by id.
 #[derive(Debug, Default)]
@@ -27,8 +27,7 @@ struct Upload {
 
 #[derive(Debug)]
 struct Part {
-    pieces: Vec<Bytes>,
-    size: u64,
+    body: Rope,
     /// With quotes.
     etag: HeaderValue,
 }
@@ -105,15 +104,19 @@ async fn part(
 ) -> Result<Response<Pieces>, Refusal> {
     store.uploads().find(bucket, key, id)?;
     let (head, body) = request.into_parts();
-    let (pieces, size) = receive(&head.headers, body, false).await?;
+    let copied = head.headers.contains_key(copy::SOURCE);
+    let body = match copied {
+        true => copy::part(&*copy::source(store, &head.headers)?, &head.headers)?,
+        false => receive(&head.headers, body, false).await?,
+    };
     let etag = store.etag();
-    let old = store
-        .uploads()
-        .find(bucket, key, id)?
-        .parts
-        .insert(number, Part { pieces, size, etag: etag.clone() });
+    let part = Part { body, etag: etag.clone() };
+    let old = store.uploads().find(bucket, key, id)?.parts.insert(number, part);
     // Freeing a large body takes its time, and nobody should wait for it.
     drop(old);
+    if copied {
+        return Ok(copy::answer("CopyPartResult", &etag));
+    }
     let mut response = empty(StatusCode::OK);
     response.headers_mut().insert(header::ETAG, etag);
     Ok(response)
@@ -124,7 +127,10 @@ fn list(store: &Store, bucket: &str, key: &str, id: &str) -> Result<Response<Pie
     let parts = &uploads.find(bucket, key, id)?.parts;
     let entry = |(number, part): (&u16, &Part)| {
         let etag = part.etag.to_str().unwrap_or_default();
-        format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag><Size>{}</Size></Part>", part.size)
+        format!(
+            "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag><Size>{}</Size></Part>",
+            part.body.size()
+        )
     };
     let entries: String = parts.iter().map(entry).collect();
     let xml = format!("<ListPartsResult>{entries}<IsTruncated>false</IsTruncated></ListPartsResult>");
@@ -157,14 +163,12 @@ async fn complete(
             return Err(refused);
         }
         let mut upload = uploads.0.remove(id).ok_or(UNKNOWN)?;
-        let (mut pieces, mut size) = (Vec::new(), 0);
+        let mut body = Rope::default();
         for (number, _) in listed {
-            let part = upload.parts.remove(&number).ok_or(refused)?;
-            size += part.size;
-            pieces.extend(part.pieces);
+            body.append(upload.parts.remove(&number).ok_or(refused)?.body);
         }
         let headers = shown(&upload.headers, &etag);
-        Object { pieces, size, headers, modified: now_rfc3339(), etag: etag.clone() }
+        Object { body, headers, modified: now_rfc3339(), etag: etag.clone() }
     };
     store.insert(bucket, key, object, &head.headers)?;
     let etag = etag.to_str().unwrap_or_default();

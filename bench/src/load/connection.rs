@@ -1,7 +1,7 @@
 //! One keep-alive connection, and requests on it whose answers must be what was asked for.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -19,6 +19,7 @@ pub(super) struct Prepared {
     uri: Uri,
     host: HeaderValue,
     pub(super) size: u64,
+    headers: Vec<(HeaderName, String)>,
     /// Sent instead of the pattern.
     document: Option<Bytes>,
 }
@@ -29,8 +30,30 @@ type Sent = Either<Pattern, Full<Bytes>>;
 impl Prepared {
     /// `target` is the canonical path and query behind the bucket; a PUT sends `size` bytes of the pattern.
     pub(super) fn new(job: &Job, method: Method, target: &str, size: u64) -> Result<Self, Failure> {
-        let uri = job.endpoint.presign(&method, &format!("/{}{target}", job.bucket))?;
-        Ok(Self { method, uri, host: HeaderValue::try_from(&job.endpoint.address)?, size, document: None })
+        Self::with(job, method, target, size, Vec::new())
+    }
+
+    /// A copy of `from`, with more headers.
+    pub(super) fn copy(
+        job: &Job,
+        from: &str,
+        to: &str,
+        mut more: Vec<(HeaderName, String)>,
+    ) -> Result<Self, Failure> {
+        more.push((HeaderName::from_static("x-amz-copy-source"), format!("/{}{from}", job.bucket)));
+        Self::with(job, Method::PUT, to, 0, more)
+    }
+
+    fn with(
+        job: &Job,
+        method: Method,
+        target: &str,
+        size: u64,
+        headers: Vec<(HeaderName, String)>,
+    ) -> Result<Self, Failure> {
+        let uri = job.endpoint.presign(&method, &format!("/{}{target}", job.bucket), &headers)?;
+        let host = HeaderValue::try_from(&job.endpoint.address)?;
+        Ok(Self { method, uri, host, size, headers, document: None })
     }
 
     /// A POST of a document.
@@ -50,6 +73,9 @@ impl Prepared {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         request.headers_mut().insert(header::HOST, self.host.clone());
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name.clone(), HeaderValue::try_from(value)?);
+        }
         if writes {
             request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
         }

@@ -2,6 +2,7 @@
 //! One thread, so that it takes at most one core from what is measured.
 
 mod connection;
+mod copy;
 mod crowd;
 mod list;
 mod multipart;
@@ -48,6 +49,8 @@ pub(crate) enum Work {
     Stream { verb: Verb, key: String, size: u64, count: usize },
     /// Uploads an object in parts, so many at once, `count` times.
     Multipart { key: String, part_size: u64, parts: u16, connections: usize, count: usize },
+    /// Copies an object `count` times, one after another on one connection; onto itself with other metadata each time.
+    Copy { from: String, to: String, count: usize },
     /// Reads one object and compares every byte.
     Verify { key: String, size: u64 },
     /// The same small request on each connection as often as possible for so long, over `keys` keys.
@@ -91,6 +94,7 @@ pub(crate) fn run(job: &str) -> Result<(), Failure> {
             Work::Multipart { key, part_size, parts, connections, count } => {
                 multipart::run(&job, key, *part_size, *parts, *connections, *count).await
             }
+            Work::Copy { from, to, count } => copy::run(&job, from, to, *count).await,
             Work::Verify { key, size } => stream::verify(&job, key, *size).await,
             Work::Repeat { verb, prefix, keys, size, range, connections, millis } => {
                 let load = repeat::Repeat {

@@ -43,6 +43,13 @@ pub(super) fn text(samples: &Samples, hashes: &Hashes) -> String {
             );
         }
     }
+    for kind in [opaque, Kind::Md5] {
+        for what in ["copy", "copy onto itself"] {
+            let time = |size: &str| samples.median(&format!("{what}, {size}, p50 ms"), kind);
+            let ratio = time("1 GiB").zip(time("1 MiB")).map(|(large, small)| large / small);
+            line(&format!("{what}, {}, time of 1 GiB to 1 MiB", kind.name()), ratio, None, Some(2.0));
+        }
+    }
     for count in ["1 000", "10 000"] {
         for kind in [opaque, Kind::Md5] {
             let list = samples.ratio(&format!("list {count} keys warm, ms"), kind, Kind::Direct);

@@ -17,6 +17,7 @@ mod verify;
 pub use identity::Identity;
 pub use payload::{ChunkSigner, PayloadCheck};
 pub use store::CredentialStore;
+pub(crate) use verify::missing_field;
 pub use verify::{Verified, VerifiedForm, verify, verify_form};
 
 /// 64 hex digits in lower case, as every signature and hash of SigV4 is written.

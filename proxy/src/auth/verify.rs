@@ -2,13 +2,14 @@
 
 mod form;
 
+pub(crate) use form::missing as missing_field;
 pub use form::{VerifiedForm, verify_form};
 
 use http::HeaderName;
 use time::{Duration, OffsetDateTime};
 
 use super::canonical::{Canonical, format_timestamp, string_to_sign};
-use super::claim::{Claim, NO_CREDENTIAL, Place, malformed, query_error};
+use super::claim::{Claim, NO_CREDENTIAL, Place, query_error};
 use super::identity::Identity;
 use super::payload::{ChunkSigner, Form, PayloadCheck};
 use super::store::CredentialStore;
@@ -128,7 +129,11 @@ fn anonymous(request: S3Request, store: &CredentialStore) -> Result<Verified<S3R
         Some(value) => Form::parse(value)?,
     };
     if matches!(form, Form::SignedChunks | Form::SignedChunksTrailer) {
-        return Err(Error::client(Code::InvalidRequest, "An anonymous request cannot have signed chunks."));
+        return Err(Error::client(
+            Code::InvalidRequest,
+            "Anonymous requests don't support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or \
+             STREAMING-UNSIGNED-PAYLOAD-TRAILER.",
+        ));
     }
     let payload = match form {
         Form::Sha256(hash) => PayloadCheck::Sha256(hash),
@@ -159,23 +164,27 @@ fn wrong_signature(access_key: &str, string_to_sign: &str) -> Error {
 
 /// The service is S3, and the region the listener's if it has one. MinIO's tools name none in calls of MinIO's own.
 fn check_scope(claim: &Claim, request: &S3Request) -> Result<()> {
+    // Of these sentences S3 ends one with a full stop and one without.
     let wrong = |why: String| match claim.place {
-        Place::Header => malformed(&why),
-        Place::Query(_) => query_error(format!("Error parsing the X-Amz-Credential parameter; {why}.")),
+        Place::Header => Error::client(
+            Code::AuthorizationHeaderMalformed,
+            format!("The authorization header is malformed; {why}"),
+        ),
+        Place::Query(_) => query_error(format!("Error parsing the X-Amz-Credential parameter; {why}")),
     };
     if claim.scope.service != "s3" {
         return Err(wrong(format!(
-            "incorrect service \"{}\". This endpoint belongs to \"s3\"",
+            "incorrect service \"{}\". This endpoint belongs to \"s3\".",
             claim.scope.service
         )));
     }
     if claim.scope.region.is_empty() {
         let of_minio = matches!(request.operation, Operation::MinioKms | Operation::MinioOther);
-        return if of_minio { Ok(()) } else { Err(wrong(NO_CREDENTIAL.to_owned())) };
+        return if of_minio { Ok(()) } else { Err(wrong(format!("{NO_CREDENTIAL}."))) };
     }
     match request.region() {
         Some(region) if claim.scope.region != region => {
-            Err(wrong(format!("the region \"{}\" is wrong; expecting \"{region}\"", claim.scope.region))
+            Err(wrong(format!("the region '{}' is wrong; expecting '{region}'", claim.scope.region))
                 .field("Region", region))
         }
         _ => Ok(()),

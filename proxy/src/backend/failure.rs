@@ -7,6 +7,7 @@ use super::response::Response;
 use super::xml::leaves;
 use crate::error::{Code, Error};
 use crate::s3::name::{BucketName, ObjectKey};
+use crate::uploads::NO_SUCH_UPLOAD;
 
 /// Error documents are short; what is longer is cut.
 pub(super) const MAX_DOCUMENT: usize = 64 * 1024;
@@ -200,23 +201,28 @@ fn code_of(status: StatusCode, names: &Names<'_>) -> Code {
     }
 }
 
+/// The one reason for AccessDenied that S3 gives beside none: it is about the object, and tells nothing of the storage.
+const LOCKED: &str = "Access Denied because object protected by object lock.";
+
 /// AWS's sentences for what clients see most; else the backend's own, if it names no address.
 fn message_of(code: &Code, theirs: Option<&str>) -> String {
     match code {
         Code::NoSuchKey => "The specified key does not exist.",
         Code::NoSuchBucket => "The specified bucket does not exist",
-        Code::NoSuchUpload => {
-            "The specified multipart upload does not exist. The upload ID might be invalid, or the multipart upload \
-             might have been aborted or completed."
-        }
+        Code::NoSuchUpload => NO_SUCH_UPLOAD,
         Code::NoSuchVersion => "The specified version does not exist.",
         Code::PreconditionFailed => "At least one of the pre-conditions you specified did not hold",
         Code::NotModified => "Not Modified",
         Code::InvalidRange => "The requested range is not satisfiable",
+        Code::AccessDenied if theirs == Some(LOCKED) => LOCKED,
         Code::AccessDenied => "Access Denied",
         Code::SlowDown => "Please reduce your request rate.",
         Code::InternalError => "We encountered an internal error. Please try again.",
-        _ => return theirs.and_then(presentable).unwrap_or_else(|| "The storage refused this request.".to_owned()),
+        _ => {
+            return theirs
+                .and_then(presentable)
+                .unwrap_or_else(|| "The storage refused this request.".to_owned());
+        }
     }
     .to_owned()
 }

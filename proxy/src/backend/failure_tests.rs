@@ -51,6 +51,21 @@ async fn an_unknown_code_keeps_its_status_and_text_but_no_address() {
 }
 
 #[tokio::test]
+async fn a_lock_is_the_one_reason_for_a_denial_that_is_told() {
+    for (theirs, told) in [
+        ("Access Denied because object protected by object lock.", true),
+        (
+            "Access Denied because user proxy@10.0.0.1 lacks s3:DeleteObject on object protected by object lock.",
+            false,
+        ),
+    ] {
+        let body = format!("<Error><Code>AccessDenied</Code><Message>{theirs}</Message></Error>");
+        let error = rebuilt(403, &[], &body).await;
+        assert_eq!(error.message(), if told { theirs } else { "Access Denied" });
+    }
+}
+
+#[tokio::test]
 async fn without_a_document_the_status_speaks() {
     for (status, name) in [
         (304, "NotModified"),

@@ -187,7 +187,10 @@ fn content_md5(request: &S3Request) -> Result<Option<[u8; 16]>> {
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .map(Some)
-        .ok_or_else(|| Error::client(Code::InvalidDigest, "The Content-MD5 you specified is not valid."))
+        .ok_or_else(|| {
+            Error::client(Code::InvalidDigest, "The Content-MD5 you specified was invalid.")
+                .field("Content-MD5", String::from_utf8_lossy(value.as_bytes()))
+        })
 }
 
 fn wrong_length(declared: u64, seen: u64) -> Error {

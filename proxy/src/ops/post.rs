@@ -54,13 +54,7 @@ pub async fn post_object(
         services.config.compat.sigv2,
         time::OffsetDateTime::now_utc(),
     )?;
-    let key = form.get("key").filter(|key| !key.is_empty()).ok_or_else(|| {
-        Error::client(
-            Code::InvalidArgument,
-            "Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields.",
-        )
-        .field("ArgumentName", "key")
-    })?;
+    let key = form.get("key").filter(|key| !key.is_empty()).ok_or_else(|| auth::missing_field("key"))?;
     audit::note_form(sender.identity().access_key(), key);
     let key = ObjectKey::parse(key)?;
     let mut headers = headers_of(&form, &request.headers)?;

@@ -100,6 +100,7 @@ pub(super) async fn translate_conditions(
     if conditions.is_empty() {
         return Ok(());
     }
+    conditions.check()?;
     let profile = target.backend.profile();
     let (if_match, if_none_match) = match writing {
         Writing::Put => (profile.put_if_match, profile.put_if_none_match),

@@ -20,6 +20,7 @@ const EXPECTED_OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucke
 const EXPECTED_SOURCE_OWNER: HeaderName = HeaderName::from_static("x-amz-source-expected-bucket-owner");
 const REQUEST_PAYER: HeaderName = HeaderName::from_static("x-amz-request-payer");
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source-version-id");
 /// Pins the source of a copy that the backend makes.
 const COPY_SOURCE_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 
@@ -69,7 +70,7 @@ impl<'a> Source<'a> {
             opens: Opens::Client(customer.as_ref()),
         };
         let found = Box::pin(info::read(services, &target, need)).await;
-        let found = found.map_err(|error| of_delete_marker(error, &named))?;
+        let found = found.map_err(|error| of_source(error, &named))?;
         check_source(&request.headers, &found.info)?;
         Ok(Self { named, rule, backend, caller, customer, found, carried })
     }
@@ -81,7 +82,7 @@ impl<'a> Source<'a> {
     /// As [`Source::of`].
     pub async fn again(&mut self, services: &Services, request: &S3Request, need: Need) -> Result<()> {
         let found = Box::pin(info::read(services, &self.target(), need)).await;
-        self.found = found.map_err(|error| of_delete_marker(error, &self.named))?;
+        self.found = found.map_err(|error| of_source(error, &self.named))?;
         check_source(&request.headers, &self.found.info)
     }
 
@@ -102,6 +103,12 @@ impl<'a> Source<'a> {
             carried: Some(&self.carried),
             opens: Opens::Client(self.customer.as_ref()),
         }
+    }
+
+    /// Which version was copied, for the answer: of a bucket that keeps none S3 tells nothing.
+    pub fn shown_version(&self) -> Option<(HeaderName, HeaderValue)> {
+        let version = self.found.headers.get(VERSION_ID).filter(|version| *version != "null")?;
+        Some((SOURCE_VERSION_ID, version.clone()))
     }
 
     /// See [`pins`].
@@ -136,8 +143,13 @@ fn carried(request: &HeaderMap) -> HeaderMap {
     pairs.into_iter().filter_map(|(name, theirs)| Some((name, value(theirs)?))).collect()
 }
 
-/// A delete marker that was named as a version is no object, and nothing else is wrong with the request.
-fn of_delete_marker(error: Error, named: &CopySource) -> Error {
+/// A delete marker that was named as a version is no object, and nothing else is wrong with the request. A bucket that the
+/// storage holds to stricter rules is one of the source's.
+fn of_source(error: Error, named: &CopySource) -> Error {
+    if *error.code() == Code::InvalidBucketName {
+        return Error::client(Code::InvalidArgument, "Invalid copy source bucket name")
+            .field("ArgumentName", COPY_SOURCE.as_str());
+    }
     if named.version.is_none() || error.code().name() != Code::MethodNotAllowed.name() {
         return error;
     }

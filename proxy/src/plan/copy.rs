@@ -58,7 +58,7 @@ impl CopySource {
             None => (value, None),
         };
         let version = version.map(|raw| version_id(raw, value)).transpose()?;
-        let name = decoded(name).ok_or_else(|| refused("Invalid copy source encoding.", value))?;
+        let name = decoded(name).ok_or_else(|| refused("Invalid copy source encoding", value))?;
         let name = name.strip_prefix(b"/").unwrap_or(&name);
         if name.starts_with(b"arn:") {
             return Err(Error::client(
@@ -166,20 +166,7 @@ pub enum Reseal {
 pub fn asked_checksum(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>> {
     let Some(value) = headers.get("x-amz-checksum-algorithm") else { return Ok(None) };
     let name = value.to_str().unwrap_or_default();
-    ChecksumAlgorithm::from_name(name).map(Some).ok_or_else(|| {
-        Error::client(
-            Code::InvalidRequest,
-            format!(
-                "Checksum algorithm provided is unsupported. Please try again with one of {}.",
-                algorithms()
-            ),
-        )
-        .field("Header", "x-amz-checksum-algorithm")
-    })
-}
-
-fn algorithms() -> String {
-    ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::name).join(", ")
+    ChecksumAlgorithm::named(name).map(Some)
 }
 
 /// Whether what is sealed of an object's end answers for a checksum of the whole object under `asked`. Of an empty single

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::checksum::ShownChecksum;
 use crate::error::{Code, Error, Result};
-use crate::s3::checksum::{ChecksumAlgorithm, Hasher};
+use crate::s3::checksum::{ChecksumAlgorithm, Hasher, several};
 use crate::s3::query::number;
 use crate::s3::xml::ListedPart;
 
@@ -39,6 +39,7 @@ impl Checksums {
     pub fn of_create(headers: &HeaderMap) -> Result<Self> {
         let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or_default());
         let kind = text("x-amz-checksum-type");
+        check_kind(kind)?;
         let Some(name) = text("x-amz-checksum-algorithm") else {
             return match kind {
                 None => {
@@ -49,12 +50,7 @@ impl Checksums {
                 )),
             };
         };
-        let algorithm = ChecksumAlgorithm::from_name(name).ok_or_else(|| {
-            refused(
-                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, \
-                 CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]",
-            )
-        })?;
+        let algorithm = ChecksumAlgorithm::named(name)?;
         let combines =
             algorithm.combine(&vec![0; algorithm.length()], &vec![0; algorithm.length()], 0).is_some();
         let composite = match kind.map(str::to_ascii_uppercase).as_deref() {
@@ -178,7 +174,7 @@ pub fn choose(
     if !listed.is_sorted_by(|a, b| a.number < b.number) {
         return Err(Error::client(
             Code::InvalidPartOrder,
-            "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
         ));
     }
     let mut candidates: HashMap<u16, Vec<&PartRecord>> = HashMap::new();
@@ -224,15 +220,29 @@ pub fn is_unsettled(listed: &[ListedPart], records: &[PartRecord], current: &Sta
 }
 
 fn check_checksum(part: &ListedPart, record: &PartRecord, checksums: &Checksums) -> Result<()> {
+    let readable = part.checksums.iter().all(|(algorithm, value)| algorithm.parse_value(value).is_ok());
+    if part.checksums.len() > 1 || !readable {
+        return Err(Error::client(
+            Code::InvalidArgument,
+            "Invalid Base64 or multiple checksums present in request",
+        ));
+    }
     for (algorithm, value) in &part.checksums {
-        if !checksums.explicit && *algorithm != checksums.algorithm {
+        match (*algorithm == checksums.algorithm, checksums.explicit) {
+            (true, _) if *value == ChecksumAlgorithm::format_value(&record.checksum) => {}
+            (true, _) => return Err(invalid_part(part)),
             // UploadPart verified it; only the one that stands in for none is kept.
-            continue;
-        }
-        let wrong =
-            *algorithm != checksums.algorithm || *value != ChecksumAlgorithm::format_value(&record.checksum);
-        if wrong {
-            return Err(invalid_part(part));
+            (false, false) => {}
+            (false, true) => {
+                return Err(Error::client(
+                    Code::BadDigest,
+                    format!(
+                        "The {} you specified for part {} did not match what we received.",
+                        algorithm.name().to_ascii_lowercase(),
+                        part.number
+                    ),
+                ));
+            }
         }
     }
     if part.checksums.is_empty() && checksums.explicit && checksums.composite {
@@ -295,6 +305,24 @@ pub fn facts(chosen: &[PartRecord], checksums: &Checksums) -> Result<SealedFacts
         etag,
         checksum: Some(ChecksumFact { algorithm: checksums.algorithm.id(), kind, value }),
     })
+}
+
+/// Whether such promises can be read, before anything is held against them: a checksum at most, and a type that is one.
+///
+/// # Errors
+/// InvalidRequest.
+pub fn check_promised(headers: &HeaderMap) -> Result<()> {
+    let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or_default().trim());
+    check_kind(text("x-amz-checksum-type"))?;
+    let promised = |algorithm: ChecksumAlgorithm| Some((algorithm, text(algorithm.header_name().as_str())?));
+    let mut promised = ChecksumAlgorithm::ALL.into_iter().filter_map(promised);
+    let Some((algorithm, value)) = promised.next() else { return Ok(()) };
+    if promised.next().is_some() {
+        return Err(several());
+    }
+    // A composite one may say of how many parts it is.
+    let bare = value.rsplit_once('-').filter(|(_, parts)| number::<u16>(parts).is_some());
+    algorithm.parse_value(bare.map_or(value, |(value, _)| value)).map(drop)
 }
 
 /// Holds the promises of a CompleteMultipartUpload request about the whole object against what its parts came to:
@@ -368,10 +396,20 @@ pub fn part_number(text: Option<&str>) -> Result<u16> {
     })
 }
 
+/// Whether a checksum type is one, before what it is said of is looked at.
+fn check_kind(kind: Option<&str>) -> Result<()> {
+    let known =
+        |kind: &str| ["COMPOSITE", "FULL_OBJECT"].iter().any(|known| kind.eq_ignore_ascii_case(known));
+    match kind {
+        Some(kind) if !known(kind) => Err(refused("Value for x-amz-checksum-type header is invalid.")),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn invalid_part(part: &ListedPart) -> Error {
     Error::client(
         Code::InvalidPart,
-        "One or more of the specified parts could not be found. The part may not have been uploaded, or the \
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the \
          specified entity tag may not match the part's entity tag.",
     )
     .field("PartNumber", part.number.to_string())

@@ -71,15 +71,7 @@ pub fn check_limits(request: &HeaderMap, length: u64, context: usize, limits: &B
         .field("ProposedSize", length.to_string()));
     }
     check_redirect(request)?;
-    let client = headers::user_metadata_size(request);
-    if client > CLIENT_METADATA_LIMIT {
-        return Err(Error::client(
-            Code::MetadataTooLarge,
-            "Your metadata headers exceed the maximum allowed metadata size.",
-        )
-        .field("Size", client.to_string())
-        .field("MaxSizeAllowed", CLIENT_METADATA_LIMIT.to_string()));
-    }
+    let client = check_metadata(request)?;
     let ours = ENVELOPE_ROOM + context * 2;
     if client + ours > limits.metadata {
         return Err(Error::client(
@@ -94,6 +86,23 @@ pub fn check_limits(request: &HeaderMap, length: u64, context: usize, limits: &B
         .field("MaxSizeAllowed", limits.metadata.to_string()));
     }
     Ok(())
+}
+
+/// Holds a client's own share of user metadata to S3's limit; gives its size.
+///
+/// # Errors
+/// MetadataTooLarge.
+pub fn check_metadata(request: &HeaderMap) -> Result<usize> {
+    let client = headers::user_metadata_size(request);
+    if client <= CLIENT_METADATA_LIMIT {
+        return Ok(client);
+    }
+    Err(Error::client(
+        Code::MetadataTooLarge,
+        "Your metadata headers exceed the maximum allowed metadata size",
+    )
+    .field("Size", client.to_string())
+    .field("MaxSizeAllowed", CLIENT_METADATA_LIMIT.to_string()))
 }
 
 #[cfg(test)]

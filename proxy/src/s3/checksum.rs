@@ -96,6 +96,25 @@ impl ChecksumAlgorithm {
         Self::ALL.into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
     }
 
+    /// The algorithm that `x-amz-checksum-algorithm` names.
+    ///
+    /// # Errors
+    /// InvalidRequest for an algorithm that is none.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::from_name(name).ok_or_else(|| {
+            let mut all = Self::ALL.map(Self::name);
+            all.sort_unstable();
+            Error::client(
+                Code::InvalidRequest,
+                format!(
+                    "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [{}]",
+                    all.join(", ")
+                ),
+            )
+            .field("Header", "x-amz-checksum-algorithm")
+        })
+    }
+
     /// `x-amz-checksum-…`, lower case.
     pub fn header_name(self) -> HeaderName {
         HeaderName::from_static(match self {
@@ -133,10 +152,7 @@ impl ChecksumAlgorithm {
     pub fn parse_value(self, text: &str) -> Result<Vec<u8>> {
         match STANDARD.decode(text.trim()) {
             Ok(value) if value.len() == self.length() => Ok(value),
-            _ => Err(Error::client(
-                Code::InvalidRequest,
-                format!("Value for {} header is invalid.", self.header_name()),
-            )),
+            _ => Err(invalid_value(self, "header")),
         }
     }
 
@@ -221,7 +237,10 @@ impl Declared {
     pub fn check(&self, trailer: Option<&str>, computed: &[u8]) -> Result<()> {
         let expected = match (&self.value, trailer) {
             (DeclaredValue::Header(value), _) => value.clone(),
-            (DeclaredValue::Trailer, Some(text)) => self.algorithm.parse_value(text)?,
+            (DeclaredValue::Trailer, Some(text)) => self
+                .algorithm
+                .parse_value(text)
+                .map_err(|_| invalid_value(self.algorithm, "trailing header"))?,
             (DeclaredValue::Trailer, None) => {
                 return Err(Error::client(
                     Code::InvalidRequest,
@@ -239,6 +258,10 @@ impl Declared {
     }
 }
 
+fn invalid_value(algorithm: ChecksumAlgorithm, place: &str) -> Error {
+    Error::client(Code::InvalidRequest, format!("Value for {} {place} is invalid.", algorithm.header_name()))
+}
+
 fn put(found: &mut Option<Declared>, next: Declared) -> Result<()> {
     match found.replace(next) {
         None => Ok(()),
@@ -246,7 +269,8 @@ fn put(found: &mut Option<Declared>, next: Declared) -> Result<()> {
     }
 }
 
-fn several() -> Error {
+/// S3 takes one.
+pub fn several() -> Error {
     invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 }
 
@@ -368,7 +392,9 @@ mod tests {
         let trailer = Declared { algorithm: ChecksumAlgorithm::Crc32, value: DeclaredValue::Trailer };
         assert!(trailer.check(Some("AQIDBA=="), &[1, 2, 3, 4]).is_ok());
         assert_eq!(trailer.check(Some("AQIDBQ=="), &[1, 2, 3, 4]).unwrap_err().code(), &Code::BadDigest);
-        assert_eq!(trailer.check(Some("AQID"), &[1, 2, 3, 4]).unwrap_err().code(), &Code::InvalidRequest);
+        let garbled = trailer.check(Some("AQID"), &[1, 2, 3, 4]).unwrap_err();
+        assert_eq!(garbled.code(), &Code::InvalidRequest);
+        assert_eq!(garbled.message(), "Value for x-amz-checksum-crc32 trailing header is invalid.");
         assert_eq!(trailer.check(None, &[1, 2, 3, 4]).unwrap_err().code(), &Code::InvalidRequest);
     }
 }

@@ -192,11 +192,11 @@ async fn delete_all(area: &SystemArea, names: Vec<String>) -> Result<u64> {
     Ok(count)
 }
 
+/// S3's own words.
+pub(crate) const NO_SUCH_UPLOAD: &str = "The specified upload does not exist. The upload ID may be invalid, or the upload may \
+     have been aborted or completed.";
+
 /// There is no such upload, or none that was made through the proxy.
 pub fn no_such_upload() -> Error {
-    Error::client(
-        Code::NoSuchUpload,
-        "The specified multipart upload does not exist. The upload ID might be invalid, or the multipart upload \
-         might have been aborted or completed.",
-    )
+    Error::client(Code::NoSuchUpload, NO_SUCH_UPLOAD)
 }

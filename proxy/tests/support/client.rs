@@ -231,6 +231,19 @@ pub async fn read_answer(tcp: &mut TcpStream, head: bool) -> Answer {
         }
     };
     let mut body = buffer[start..].to_vec();
+    // What takes long, on a busy machine anything, is answered before its length is known.
+    let chunked =
+        |(n, v): &(String, String)| n.eq_ignore_ascii_case("transfer-encoding") && v.contains("chunked");
+    if headers.iter().any(chunked) {
+        loop {
+            let (decoded, complete) = unchunked(&body);
+            let mut chunk = vec![0; 65536];
+            match if complete { Ok(0) } else { tcp.read(&mut chunk).await } {
+                Ok(0) | Err(_) => return Answer { status, headers, body: decoded, complete },
+                Ok(n) => body.extend_from_slice(&chunk[..n]),
+            }
+        }
+    }
     let length: usize = headers
         .iter()
         .find(|(n, _)| n.eq_ignore_ascii_case("content-length"))
@@ -246,6 +259,25 @@ pub async fn read_answer(tcp: &mut TcpStream, head: bool) -> Answer {
     }
     let complete = body.len() == expected;
     Answer { status, headers, body, complete }
+}
+
+/// The bytes of the chunks that are there, and whether they are all.
+fn unchunked(mut wire: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = find(wire, b"\r\n") {
+        let line = String::from_utf8_lossy(&wire[..end]);
+        let size = usize::from_str_radix(line.split(';').next().unwrap().trim(), 16).unwrap();
+        let from = end + 2;
+        if size == 0 {
+            return (body, wire.len() >= from + 2);
+        }
+        if wire.len() < from + size + 2 {
+            break;
+        }
+        body.extend_from_slice(&wire[from..from + size]);
+        wire = &wire[from + size + 2..];
+    }
+    (body, false)
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full};
@@ -12,6 +13,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
 /// What becomes of a request.
@@ -56,6 +60,45 @@ impl Gate {
 }
 
 type Script = Box<dyn FnMut(&Method, &str) -> Act + Send>;
+
+/// Passes everything, and counts every byte both ways.
+pub struct Counter {
+    pub address: SocketAddr,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Counter {
+    pub async fn to(store: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bytes = Arc::new(AtomicU64::new(0));
+        let all = bytes.clone();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(store).await.unwrap();
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                tokio::spawn(counted(near_in, far_out, all.clone()));
+                tokio::spawn(counted(far_in, near_out, all.clone()));
+            }
+        });
+        Self { address, bytes }
+    }
+
+    /// As many as were passed on. Whoever has an answer finds it counted.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+}
+
+async fn counted(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, bytes: Arc<AtomicU64>) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        bytes.fetch_add(count as u64, Ordering::SeqCst);
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
 
 /// Ends a connection without an answer.
 fn lost(what: impl std::fmt::Display) -> std::io::Error {

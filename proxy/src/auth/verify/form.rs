@@ -124,9 +124,15 @@ fn signed_v2(form: &Form, encoded: &str, store: &CredentialStore) -> Result<std:
     Err(wrong_signature(access_key, encoded))
 }
 
+/// A form lacks a field, or has it behind its file. The two spaces are S3's.
+pub(crate) fn missing(name: &'static str) -> Error {
+    Error::client(
+        Code::InvalidArgument,
+        format!("Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields."),
+    )
+    .field("ArgumentName", name)
+}
+
 fn field<'a>(form: &'a Form, name: &'static str) -> Result<&'a str> {
-    form.get(name).ok_or_else(|| {
-        Error::client(Code::InvalidArgument, format!("Bucket POST must contain a field named '{name}'."))
-            .field("ArgumentName", name)
-    })
+    form.get(name).ok_or_else(|| missing(name))
 }

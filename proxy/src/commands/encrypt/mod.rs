@@ -61,7 +61,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
         }
         let encrypter = Encrypter { ground: &ground, dry_run: arguments.dry_run };
         let task = if arguments.dry_run { "encrypt, dry run" } else { "encrypt" };
-        walk::walk(&arguments.walk, ground.backend, &place, task, &encrypter, out).await.map(drop)
+        let versioned = ground.keeps_versions().await?;
+        let report = walk::walk(&arguments.walk, ground.backend, &place, task, &encrypter, out).await;
+        if versioned {
+            writeln!(
+                out,
+                "The bucket keeps versions: what was not encrypted stays readable on the storage as an older version of its object, \
+                 and this command does not reach it. Delete such versions, or have the bucket's lifecycle expire them."
+            )?;
+        }
+        report.map(drop)
     })
 }
 

@@ -7,20 +7,15 @@ use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use clap::Args;
-use http::Method;
 
 use super::walk::{self, Ground, Listed, Visit, Visitor};
 use super::{ConfigFile, Failure, block_on};
-use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
 use crate::error::{Code, Error, Result};
 use crate::info::{self, Found, Nature, Need};
 use crate::ops::copy::{ATTEMPTS, is_safe, onto_itself, seal_in_place};
 use crate::ops::write_key::WriteKey;
 use crate::plan::sse::BucketDefault;
-use crate::s3::name::BucketName;
-use crate::s3::xml::first_text;
 use crate::services::Services;
 use wanted::{Sse, Wanted};
 
@@ -78,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
             )));
         }
         let wanted = wanted(&ground, arguments).await?;
-        let versioned = versioned(ground.backend, ground.bucket).await?;
+        let versioned = ground.keeps_versions().await?;
         let rewrapper = Rewrapper {
             ground: &ground,
             wanted: &wanted,
@@ -110,23 +105,6 @@ async fn wanted(ground: &Ground<'_>, arguments: &Arguments) -> Result<Wanted, Fa
     let binding = rule.binding.as_deref().unwrap_or(bucket.as_str());
     wanted.try_key(&services.keyring, binding).await?;
     Ok(wanted)
-}
-
-/// Whether the bucket keeps older versions. A backend that does not know the question has none.
-async fn versioned(backend: &Backend, bucket: &BucketName) -> Result<bool, Failure> {
-    let out = Outgoing::bucket(Method::GET, bucket).flag("versioning");
-    let response = backend.call(&Caller::Own, out, Bytes::new()).await?;
-    if response.is_success() {
-        let document = response.body.collect(1 << 20).await?;
-        let status =
-            first_text(&document, "Status").map_err(|_| info::unexpected("an answer that is no XML"))?;
-        return Ok(status.is_some());
-    }
-    let error = error_from(response, &Names { bucket: Some(bucket), key: None }).await;
-    match error.code() {
-        Code::NoSuchBucket | Code::AccessDenied => Err(error.into()),
-        _ => Ok(false),
-    }
 }
 
 struct Rewrapper<'a> {

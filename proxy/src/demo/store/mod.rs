@@ -47,6 +47,8 @@ pub struct Quirks {
     pub ignore_write_conditions: bool,
     /// The `ETag` of an entry of DeleteObjects alone is ignored.
     pub ignore_entry_etags: bool,
+    /// Those of PutObject alone are ignored.
+    pub ignore_put_conditions: bool,
     /// Those of CompleteMultipartUpload alone are ignored.
     pub ignore_complete_conditions: bool,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER` bodies are refused with 400.

@@ -13,7 +13,7 @@ use s3s::dto::{
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 
 use super::blob::Finished;
-use super::conditions::ReadConditions;
+use super::conditions::{ReadConditions, WriteConditions};
 use super::object::{Object, now, owner, parse_tags, stored_headers, timestamp};
 use super::reading::md5_tag;
 use super::receive::{Declared, Received};
@@ -168,7 +168,7 @@ impl Store {
         input: CompleteMultipartUploadInput,
     ) -> S3Result<CompleteMultipartUploadOutput> {
         let conditions = if self.quirks.ignore_complete_conditions {
-            self.write_conditions(None, None)
+            WriteConditions::default()
         } else {
             self.write_conditions(input.if_match, input.if_none_match)
         };

@@ -3,7 +3,7 @@
 
 use http::HeaderMap;
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition, Error,
+    DeleteObjectInput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, Error,
     PutObjectInput, PutObjectOutput, Tag,
 };
 use s3s::{S3Request, S3Result, s3_error};
@@ -35,7 +35,11 @@ impl Store {
     pub(super) async fn put(&self, req: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
         let input = req.input;
         self.refuse_trailers(&req.headers)?;
-        let conditions = self.write_conditions(input.if_match, input.if_none_match);
+        let conditions = if self.quirks.ignore_put_conditions {
+            WriteConditions::default()
+        } else {
+            self.write_conditions(input.if_match, input.if_none_match)
+        };
         self.catalog.check(&input.bucket, &input.key, &conditions)?;
         let declared = Declared::new(&req.headers, req.trailing_headers, self.quirks.keep_short_bodies)?;
         let received = declared.receive(self.catalog.draft().await?, input.body).await?;
@@ -78,7 +82,9 @@ impl Store {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in input.delete.objects {
             let etag = object.e_tag.filter(|_| !self.quirks.ignore_entry_etags);
-            let conditions = self.write_conditions(etag.map(ETagCondition::ETag), None);
+            let condition =
+                |etag: ETag| if etag.value() == "*" { ETagCondition::Any } else { ETagCondition::ETag(etag) };
+            let conditions = self.write_conditions(etag.map(condition), None);
             match self.catalog.remove(&input.bucket, &object.key, &conditions) {
                 Ok(()) if quiet => {}
                 Ok(()) => deleted.push(DeletedObject { key: Some(object.key), ..Default::default() }),

@@ -6,7 +6,6 @@ use super::object::self_pins;
 use super::pump::{Pump, Pumped, pump_object};
 use crate::error::{Code, Result};
 use crate::info::{self, Found, Target};
-use crate::ops::put::Writing;
 use crate::ops::write_key::WriteKey;
 use crate::plan::copy::own_headers;
 use crate::plan::write;
@@ -31,8 +30,8 @@ pub(crate) async fn seal_in_place(
     let mut headers = own_headers(&looked.headers, OffsetDateTime::now_utc())?;
     // Its size is no limit: what does not go at once goes in parts.
     write::check_limits(&headers, 0, context, &target.backend.config().limits)?;
-    headers.extend(self_pins(target, &found.info, Writing::Put)?);
     let pump = Pump { services, from: target, found, to: target, key, keeps_parts: true, checksum: None };
+    headers.extend(self_pins(target, &found.info, pump.writing())?);
     match Box::pin(pump_object(&pump, headers)).await {
         Ok(pumped) => Ok(Some(pumped)),
         Err(error) if *error.code() == Code::PreconditionFailed => Ok(None),

@@ -2,7 +2,7 @@
 //! before the copy is done.
 
 use http::header::IF_MATCH;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -32,8 +32,6 @@ use crate::services::Services;
 
 /// A copy has no body; what some client sends all the same is read and means nothing.
 const MAX_BODY: usize = 64 * 1024;
-const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
-const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source-version-id");
 
 /// Answers CopyObject.
 pub async fn copy_object(
@@ -45,6 +43,8 @@ pub async fn copy_object(
     let target = route.object(request)?;
     let directives = Directives::of(&request.headers)?;
     let checksum = asked_checksum(&request.headers)?;
+    // Also where the directive leaves it aside.
+    write::check_metadata(&request.headers)?;
     body::collect(request, exchange, MAX_BODY).await?;
     let source = Source::of(services, request, Need::Footer).await?;
     let onto_itself = source.named.bucket == *target.bucket && source.named.key == *target.key;
@@ -156,13 +156,13 @@ impl Copying<'_> {
     }
 
     async fn pump(&self, source: &Source<'_>) -> Result<Option<Pumped>> {
-        let Some((mut headers, conditions)) = self.headers(source, Writing::Put).await? else {
-            return Ok(None);
-        };
-        headers.extend(conditions);
         let (from, found, to) = (&source.target(), &source.found, &self.target);
         let (services, key, checksum) = (self.services, &self.key, self.checksum);
         let pump = Pump { services, from, found, to, key, keeps_parts: false, checksum };
+        let Some((mut headers, conditions)) = self.headers(source, pump.writing()).await? else {
+            return Ok(None);
+        };
+        headers.extend(conditions);
         match pump_object(&pump, headers).await {
             Ok(pumped) => Ok(Some(pumped)),
             Err(error) if *error.code() == Code::PreconditionFailed => Ok(None),
@@ -221,9 +221,7 @@ impl Copying<'_> {
             last_modified,
             checksum: checksum.map(|shown| (shown.algorithm, shown.text(), Some(shown.kind))),
         });
-        if let Some(version) = source.found.headers.get(VERSION_ID).filter(|version| *version != "null") {
-            headers.insert(SOURCE_VERSION_ID, version.clone());
-        }
+        headers.extend(source.shown_version());
         self.key.response_headers(&mut headers);
         Ok(Reply::xml(Head { status: StatusCode::OK, headers }, document))
     }

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use object_format::length::sealed_len;
-use object_format::{Kind, SealedFacts};
+use object_format::{Kind, SealedFacts, Trailer};
 
 use super::parts;
 use crate::backend::error_from;
@@ -11,15 +11,14 @@ use crate::body::{self, Learn, ObjectSealing, Sealing, StoredBody};
 use crate::error::{Error, Result};
 use crate::info::{self, Found, Target};
 use crate::ops::fetch;
-use crate::ops::tags::tags_of;
+use crate::ops::put::Writing;
+use crate::ops::tags::say_tags;
 use crate::ops::write_key::WriteKey;
 use crate::plan::answer;
 use crate::plan::checksum::ShownChecksum;
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::services::Services;
 
-const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
-const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
 const METADATA_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 
 /// What is to be pumped where.
@@ -59,23 +58,19 @@ pub struct Pumped {
 /// # Errors
 /// SlowDown where the source is another object by now. Nothing is stored of a source that does not authenticate to its end.
 pub async fn pump_object(pump: &Pump<'_>, mut headers: HeaderMap) -> Result<Pumped> {
-    // The metadata is all there; tags that are to be copied have to be said.
+    // The metadata is all there.
     headers.remove(METADATA_DIRECTIVE);
-    if headers.remove(TAGGING_DIRECTIVE).is_some_and(|directive| directive == "COPY") {
-        headers.remove(TAGGING);
-        headers.extend(tags_of(pump.from).await?.map(|tags| (TAGGING, tags)));
-    }
+    say_tags(&mut headers, pump.from, &pump.found.headers).await?;
     let size = pump.found.info.plain_size;
     let reader = fetch::read(pump.services, pump.from, pump.found, &(0..size)).await?;
     let sealing = pump.sealing();
-    let parts =
-        pump.found.info.trailer().filter(|trailer| pump.keeps_parts && trailer.kind == Kind::Multipart);
+    let parts = pump.kept_parts();
     let stored = if let Some(trailer) = parts {
         let body = StoredBody::new(reader, Learn::default());
         Box::pin(parts::same_parts(pump, body, headers, trailer)).await
     } else {
         let body = StoredBody::new(reader, sealing.learn());
-        match sealed_len(size) <= pump.to.backend.config().limits.put {
+        match pump.fits() {
             true => pump.at_once(body, headers, &sealing).await,
             false => Box::pin(parts::in_parts(pump, body, headers, sealing.etag)).await,
         }
@@ -99,6 +94,21 @@ pub(super) struct Stored {
 }
 
 impl Pump<'_> {
+    /// How its object comes into being, for its conditions.
+    pub(super) fn writing(&self) -> Writing {
+        if self.kept_parts().is_none() && self.fits() { Writing::Put } else { Writing::Complete }
+    }
+
+    /// Of a source that came in parts and is to stay so.
+    fn kept_parts(&self) -> Option<&Trailer> {
+        self.found.info.trailer().filter(|trailer| self.keeps_parts && trailer.kind == Kind::Multipart)
+    }
+
+    /// Whether the backend takes it at once.
+    fn fits(&self) -> bool {
+        sealed_len(self.found.info.plain_size) <= self.to.backend.config().limits.put
+    }
+
     fn sealing(&self) -> ObjectSealing<'_> {
         ObjectSealing {
             header: self.key.envelope_header(Kind::Single),

@@ -15,14 +15,11 @@ use crate::ops::late;
 use crate::ops::multipart::behind;
 use crate::ops::multipart::own::OwnUpload;
 use crate::ops::source::pins;
-use crate::ops::tags::tags_of;
+use crate::ops::tags::say_tags;
 use crate::plan::multipart::MAX_PART_NUMBER;
 use crate::s3::xml::parse_backend_copy;
 
 const RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
-const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
-const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
-const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
 const METADATA_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 const SOURCE_VERSION: HeaderName = HeaderName::from_static("x-amz-copy-source-version-id");
 /// Parts as large as this where the backend takes them: fewer requests, and none that takes very long.
@@ -45,20 +42,11 @@ pub(super) async fn copy(of: &Rewrap<'_>, envelope: &Envelope) -> Result<Copied>
     copied
 }
 
-/// What is no copy takes neither directive: tags that are to be copied are read and said.
+/// What is no copy takes neither directive.
 pub(super) async fn headers(of: &Rewrap<'_>) -> Result<HeaderMap> {
     let mut headers = of.headers.clone();
     headers.remove(METADATA_DIRECTIVE);
-    let copied = headers.remove(TAGGING_DIRECTIVE).is_some_and(|value| value == "COPY");
-    let count = of.found.headers.get(TAGGING_COUNT);
-    if copied && count.is_none_or(|count| count != "0") {
-        // Not every backend counts them on HEAD.
-        match tags_of(&of.source).await? {
-            Some(tags) => drop(headers.insert(TAGGING, tags)),
-            None if count.is_none() => {}
-            None => return Err(info::unexpected("no tags of an object that it has just counted some of")),
-        }
-    }
+    say_tags(&mut headers, &of.source, &of.found.headers).await?;
     Ok(headers)
 }
 

@@ -101,13 +101,17 @@ impl Guard {
         if ours {
             self.decide(current.as_deref())?;
         }
-        let tags = if honoured {
+        let mut tags = if honoured {
             self.tags.translate(
                 current.as_ref().map(|info| Current { etag: &info.etag, backend_etag: &info.backend_etag }),
             )
         } else {
             HeaderMap::new()
         };
+        // Size and time were held against this object. One that comes meanwhile stays; a version is no other one, ever.
+        if let Some(info) = current.as_ref().filter(|_| ours && honoured && target.version.is_none()) {
+            tags.insert(IF_MATCH, info::pin(&info.backend_etag)?);
+        }
         // An object of that size was just found, or there is none: then any size fails.
         let stored = |size| current.as_ref().map_or_else(|| stored_size(size), |info| info.sealed_len);
         let size = self.size.filter(|_| honoured).map(stored);

@@ -23,7 +23,8 @@ use crate::ops::{Route, keep_alive};
 use crate::plan::checksum::ShownChecksum;
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::plan::multipart::{
-    PartRecord, Standing, check_promises, choose, facts, is_unsettled, plain_size, trailer_number,
+    PartRecord, Standing, check_promised, check_promises, choose, facts, is_unsettled, plain_size,
+    trailer_number,
 };
 use crate::s3::S3Request;
 use crate::s3::xml::{
@@ -81,6 +82,7 @@ pub(super) async fn complete_multipart_upload(
     let target = route.object(request)?;
     let at = upload(&target, request)?;
     let customer = CustomerKeyHeaders::of(&request.headers)?;
+    check_promised(&request.headers)?;
     let listed = {
         let length = body::declared_length(request)?.unwrap_or_default().min(MAX_COMPLETE_BODY as u64);
         let _room = services.budget.try_take(length).ok_or_else(busy)?;

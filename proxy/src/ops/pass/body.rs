@@ -53,6 +53,9 @@ fn policy(document: &[u8]) -> Result<()> {
             message,
         )
     };
+    if document.first() != Some(&b'{') {
+        return Err(malformed("Policies must be valid JSON and the first byte must be '{'".to_owned()));
+    }
     let policy: serde_json::Value = serde_json::from_slice(document)
         .map_err(|e| malformed("This policy contains invalid Json".to_owned()).because(e.to_string()))?;
     match sse_condition(&policy) {
@@ -117,7 +120,9 @@ mod tests {
         assert!(policy(with("{\"Bool\":{\"aws:SecureTransport\":\"false\"}}").as_bytes()).is_ok());
         assert_eq!(policy(b"").unwrap_err().code().name(), "MalformedPolicy");
         assert_eq!(policy(b"<Policy/>").unwrap_err().code().name(), "MalformedPolicy");
-        assert!(policy(("[".repeat(100_000)).as_bytes()).is_err());
+        assert!(policy(("{\"a\":".to_owned() + &"[".repeat(100_000)).as_bytes()).is_err());
+        assert!(policy(b"{").unwrap_err().message().contains("invalid Json"));
+        assert!(policy(b" {}").unwrap_err().message().contains("first byte"));
     }
 
     #[test]

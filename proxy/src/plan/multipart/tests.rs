@@ -183,7 +183,12 @@ fn wrong_lists_are_refused_by_name() {
     assert_eq!(code(&[wrong], &CRC), Code::InvalidPart);
     let other = ListedPart { checksums: vec![(ChecksumAlgorithm::Crc32, "AAAAAA==".into())], ..listed(&big) };
     assert!(choose(std::slice::from_ref(&other), &records, &current, &CRC).is_ok());
-    assert_eq!(code(&[other], &Checksums { explicit: true, ..CRC }), Code::InvalidPart);
+    assert_eq!(code(std::slice::from_ref(&other), &Checksums { explicit: true, ..CRC }), Code::BadDigest);
+    let (mut several, mut garbled) = (other.clone(), other);
+    several.checksums.push((ChecksumAlgorithm::Sha1, "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".into()));
+    garbled.checksums[0].1 = "AAAA".into();
+    assert_eq!(code(&[several], &CRC), Code::InvalidArgument);
+    assert_eq!(code(&[garbled], &CRC), Code::InvalidArgument);
     let composite = Checksums { algorithm: ChecksumAlgorithm::Sha256, composite: true, explicit: true };
     assert_eq!(code(&[listed(&big)], &composite), Code::InvalidRequest);
 }
@@ -230,6 +235,35 @@ fn promises_about_the_whole_are_held() {
     assert_eq!(check("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="), Err(Code::BadDigest));
     assert_eq!(check("x-amz-checksum-type", "FULL_OBJECT"), Ok(()));
     assert_eq!(check("x-amz-checksum-type", "COMPOSITE"), Err(Code::InvalidRequest));
+}
+
+#[test]
+fn promises_that_cannot_be_read_are_refused_first() {
+    let check = |pairs: &[(&'static str, &str)]| {
+        let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        check_promised(&HeaderMap::from_iter(pairs)).map_err(|e| (e.code().clone(), e.message().to_owned()))
+    };
+    for good in [
+        &[][..],
+        &[("x-amz-checksum-type", "full_object")],
+        &[("x-amz-checksum-crc32", "AAAAAA==")],
+        &[("x-amz-checksum-crc32", "AAAAAA==-3"), ("x-amz-checksum-type", "COMPOSITE")],
+    ] {
+        assert_eq!(check(good), Ok(()), "{good:?}");
+    }
+    for (bad, words) in [
+        (&[("x-amz-checksum-type", "HALF")][..], "Value for x-amz-checksum-type header is invalid."),
+        (&[("x-amz-checksum-crc32", "AAAA")], "Value for x-amz-checksum-crc32 header is invalid."),
+        (&[("x-amz-checksum-crc32", "AAAAAA==-x")], "Value for x-amz-checksum-crc32 header is invalid."),
+        (&[("x-amz-checksum-sha1", "no")], "Value for x-amz-checksum-sha1 header is invalid."),
+        (
+            &[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")],
+            "Expecting a single",
+        ),
+    ] {
+        let (code, message) = check(bad).unwrap_err();
+        assert!(code == Code::InvalidRequest && message.starts_with(words), "{bad:?}: {message}");
+    }
 }
 
 #[test]

@@ -50,13 +50,10 @@ pub enum Verdict {
 impl ReadConditions {
     /// Those of a GET or HEAD.
     pub fn of(headers: &HeaderMap) -> Self {
-        let if_range = headers.get(IF_RANGE).map(|_| match date(headers, &IF_RANGE) {
-            Some(date) => IfRange::Date(date),
-            // An empty header gives an empty list, which matches nothing: the whole object is always right.
-            None => {
-                IfRange::Tags(TagList::from_header(headers, &IF_RANGE).unwrap_or(TagList::Tags(Vec::new())))
-            }
-        });
+        // What lists nothing matches nothing: the whole object is always right.
+        let if_range = date(headers, &IF_RANGE)
+            .map(IfRange::Date)
+            .or_else(|| TagList::from_header(headers, &IF_RANGE).map(IfRange::Tags));
         Self {
             if_match: TagList::from_header(headers, &IF_MATCH),
             if_none_match: TagList::from_header(headers, &IF_NONE_MATCH),
@@ -188,6 +185,8 @@ mod tests {
         assert_eq!(verdict(&[("if-none-match", "W/\"e\"")]), Verdict::NotModified);
         assert_eq!(verdict(&[("if-none-match", "*")]), Verdict::NotModified);
         assert_eq!(verdict(&[("if-none-match", "\"x\"")]), PROCEED);
+        assert_eq!(verdict(&[("if-match", ",")]), Verdict::PreconditionFailed("If-Match"));
+        assert_eq!(verdict(&[("if-none-match", ",")]), PROCEED);
     }
 
     #[test]

@@ -16,14 +16,18 @@ pub struct Tag {
 pub enum TagList {
     /// `*`
     Any,
-    /// One or more tags. Unquoted ones are accepted, as S3 does.
+    /// Tags, of which there may be none: then nothing matches. Unquoted ones are accepted, as S3 does.
     Tags(Vec<Tag>),
 }
 
 impl TagList {
-    /// Reads a header; `None` where it is absent or empty. Several lines count as one list.
+    /// Reads a header; `None` where it is absent. Several lines count as one list, and what is there and lists nothing is an
+    /// empty list (RFC 9110 section 5.6.1.2): a client that asked for a condition is never taken for one that did not.
     pub fn from_header(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         let mut tags = Vec::new();
+        if !headers.contains_key(name) {
+            return None;
+        }
         for value in headers.get_all(name) {
             let text = String::from_utf8_lossy(value.as_bytes());
             if text.trim() == "*" {
@@ -31,7 +35,7 @@ impl TagList {
             }
             tags.extend(split(&text));
         }
-        (!tags.is_empty()).then_some(Self::Tags(tags))
+        Some(Self::Tags(tags))
     }
 
     /// Strong comparison: `If-Match`, `If-Range`. A weak tag matches nothing.
@@ -99,7 +103,11 @@ mod tests {
     #[test]
     fn every_spelling_is_read() {
         assert_eq!(list(&[]), None);
-        assert_eq!(list(&["", " , "]), None);
+        for empty in [&[""][..], &[","], &["", " , "]] {
+            let none = list(empty);
+            assert_eq!(none, strong(&[]));
+            assert!(none.is_some_and(|none| !none.matches_strongly("") && !none.matches_weakly("")));
+        }
         assert_eq!(list(&[" * "]), Some(TagList::Any));
         assert_eq!(list(&["\"*\""]), strong(&["*"]));
         assert_eq!(list(&["abc"]), strong(&["abc"]));

@@ -45,6 +45,20 @@ impl WriteConditions {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
+    /// Refuses an `If-None-Match` that puts the asterisk in quotes. It means `*` and would be a tag, which every object passes:
+    /// an object would be written over that was to stay. S3 takes nothing but the bare asterisk on writes.
+    pub fn check(&self) -> Result<()> {
+        let Some(TagList::Tags(tags)) = &self.if_none_match else { return Ok(()) };
+        if tags.iter().all(|tag| tag.text != "*") {
+            return Ok(());
+        }
+        Err(Error::client(
+            Code::NotImplemented,
+            "A header you provided implies functionality that is not implemented: If-None-Match takes an asterisk without quotes.",
+        )
+        .field("Header", "If-None-Match"))
+    }
+
     /// Whether [`translate`](Self::translate) needs the current object: there is a tag other than `*`.
     pub fn need_current(&self) -> bool {
         [&self.if_match, &self.if_none_match].into_iter().any(|list| matches!(list, Some(TagList::Tags(_))))
@@ -140,6 +154,37 @@ mod tests {
         assert!(conditions(&[("if-match", "x")]).need_current());
         assert!(sent(&[], Some(CURRENT)).is_empty());
         assert!(conditions(&[]).is_empty());
+    }
+
+    #[test]
+    fn an_asterisk_in_quotes_is_no_tag() {
+        for (value, fine) in [
+            ("*", true),
+            ("\"e\"", true),
+            (",", true),
+            ("\"*\"", false),
+            ("W/\"*\"", false),
+            ("\"e\", \"*\"", false),
+        ] {
+            let checked = conditions(&[("if-none-match", value)]).check();
+            assert_eq!(
+                checked.map_err(|e| e.code().clone()),
+                if fine { Ok(()) } else { Err(Code::NotImplemented) }
+            );
+        }
+        // There it matches nothing, and nothing is written.
+        assert!(conditions(&[("if-match", "\"*\"")]).check().is_ok());
+    }
+
+    #[test]
+    fn an_empty_list_is_a_condition() {
+        let never = format!("\"{NEVER}\"");
+        assert_eq!(sent(&[("if-match", ",")], Some(CURRENT)), one("if-match", &never));
+        assert_eq!(
+            conditions(&[("if-match", "")]).decide(Some("e")).unwrap_err().code(),
+            &Code::PreconditionFailed
+        );
+        assert!(conditions(&[("if-none-match", ",")]).decide(Some("e")).is_ok());
     }
 
     #[test]

@@ -109,6 +109,13 @@ fn bare(of: Route<'_>) -> Result<Operation> {
             O::WriteGetObjectResponse
         }
         (Level::Bucket, "POST") if is_form(of.headers) => O::PostObject,
+        (Level::Bucket, "POST") if of.query.is_empty() => {
+            return Err(Error::client(
+                Code::PreconditionFailed,
+                "At least one of the pre-conditions you specified did not hold",
+            )
+            .field("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"));
+        }
         (Level::Object, "GET") => O::GetObject,
         (Level::Object, "HEAD") => O::HeadObject,
         (Level::Object, "PUT") if of.headers.contains_key("x-amz-copy-source") => O::CopyObject,

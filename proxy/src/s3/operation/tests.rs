@@ -124,7 +124,6 @@ fn methods_that_a_level_does_not_have() {
         ("DELETE", Level::Service),
         ("HEAD", Level::Service),
         ("OPTIONS", Level::Service),
-        ("POST", Level::Bucket),
         ("POST", Level::Object),
         ("PATCH", Level::Object),
         ("TRACE", Level::Bucket),
@@ -132,6 +131,8 @@ fn methods_that_a_level_does_not_have() {
     ] {
         assert_eq!(code(method, level, ""), Code::MethodNotAllowed, "{method} {level:?}");
     }
+    // What is posted to a bucket is a form.
+    assert_eq!(code("POST", Level::Bucket, ""), Code::PreconditionFailed);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::tokens::{Broken, Tokens};
 use super::write::Writer;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::s3::checksum::ChecksumAlgorithm;
 use crate::s3::etag::{quote, unquote};
 use crate::s3::query;
@@ -25,9 +25,14 @@ pub struct ListedPart {
 }
 
 /// Reads the list of parts. MalformedXML for an empty list, over 10 000 parts, numbers that no part has, and anything
-/// that S3's schema does not have.
+/// that S3's schema does not have; InvalidArgument for a number below 1.
 pub fn parse_complete(body: &[u8]) -> Result<Vec<ListedPart>> {
-    complete(body).map_err(Broken::by_client)
+    let parts = complete(body).map_err(Broken::by_client)?;
+    if parts.iter().any(|part| part.number == 0) {
+        return Err(Error::client(Code::InvalidArgument, "PartNumber must be >= 1")
+            .field("ArgumentName", "PartNumber"));
+    }
+    Ok(parts)
 }
 
 fn complete(body: &[u8]) -> Result<Vec<ListedPart>, Broken> {
@@ -60,10 +65,12 @@ fn part(tokens: &mut Tokens<'_>) -> Result<ListedPart, Broken> {
         let text = text.trim();
         let twice = match (element, algorithm) {
             ("PartNumber", _) => {
-                let parsed = query::number(text).filter(|n: &u16| (1..=10_000).contains(n));
-                number
-                    .replace(parsed.ok_or_else(|| Broken::new("a PartNumber outside 1 to 10000"))?)
-                    .is_some()
+                // What is too low is zero here, and told apart by the caller.
+                let parsed = match text.strip_prefix('-') {
+                    Some(below) => query::number::<u16>(below).map(|_| 0),
+                    None => query::number(text).filter(|n| *n <= 10_000),
+                };
+                number.replace(parsed.ok_or_else(|| Broken::new("a PartNumber over 10000"))?).is_some()
             }
             ("ETag", _) => etag.replace(unquote(text).to_owned()).is_some(),
             (_, Some(algorithm)) => {
@@ -327,7 +334,6 @@ pub(super) fn write_people(writer: &mut Writer, about: &AboutUpload) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
 
     #[test]
     fn etags_may_stand_quoted_escaped_or_bare() {
@@ -353,7 +359,6 @@ mod tests {
             "<CompleteMultipartUpload><Part><ETag>a</ETag></Part></CompleteMultipartUpload>".to_owned(),
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>"
                 .to_owned(),
-            format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", one.replace('1', "0")),
             format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", one.replace('1', "10001")),
             format!(
                 "<CompleteMultipartUpload>{}</CompleteMultipartUpload>",
@@ -362,6 +367,10 @@ mod tests {
             format!("<!DOCTYPE a [<!ENTITY b 'c'>]><CompleteMultipartUpload>{one}</CompleteMultipartUpload>"),
         ] {
             assert_eq!(parse_complete(bad.as_bytes()).unwrap_err().code(), &Code::MalformedXml, "{bad:.80}");
+        }
+        for low in ["0", "-1", "-4"] {
+            let bad = format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", one.replace('1', low));
+            assert_eq!(parse_complete(bad.as_bytes()).unwrap_err().code(), &Code::InvalidArgument, "{low}");
         }
     }
 
