@@ -63,7 +63,7 @@ def assert_same(left, right) -> None:
 class TestAwsCli:
     @pytest.fixture
     def aws(self, stack, tmp_path):
-        # Without this it presigns with SigV2.
+        # Without this it presigns with SigV2: test_sigv2.py.
         (tmp_path / "aws.config").write_text("[default]\ns3 =\n  signature_version = s3v4\n")
 
         def call(*arguments, code=0):

@@ -18,6 +18,7 @@ credentials:
   - access_key: AKIDEXAMPLE
     secret_key: a-secret-that-no-input-can-guess
     allow: [{ buckets: ['*'], actions: [read, write, admin] }]
+compat: { sigv2: true }
 ";
 
 static STORE: LazyLock<CredentialStore> = LazyLock::new(|| {

@@ -1,14 +1,16 @@
 //! What a request says of its own signature: the Authorization header and the presigned query, parsed and no
-//! more. Whether it is true is decided in `verify.rs`.
+//! more. Whether it is true is decided in `verify.rs`; what Version 2 says is read in `v2.rs`.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE};
+use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
 
 use super::canonical::{ALGORITHM, Scope, TERMINATOR, format_timestamp, parse_timestamp};
+use super::v2;
 use crate::error::{Code, Error, Result};
-use crate::s3::S3Request;
 use crate::s3::query::Query;
+use crate::s3::{S3Request, headers};
 
 /// Longest life of a presigned URL: a week.
 pub(super) const MAX_EXPIRES: u64 = 604_800;
@@ -21,7 +23,13 @@ pub(super) enum Place {
     Query(Duration),
 }
 
-/// A parsed claim to be somebody. No Debug: it holds a signature that may still be good.
+/// Under which version a request claims to be signed.
+pub(super) enum Signed {
+    V4(Claim),
+    V2(v2::Claim),
+}
+
+/// A parsed claim to be somebody, under Version 4. No Debug: it holds a signature that may still be good.
 pub(super) struct Claim {
     pub(super) place: Place,
     pub(super) access_key: String,
@@ -36,12 +44,15 @@ pub(super) struct Claim {
     pub(super) query_token: Option<Vec<u8>>,
 }
 
-impl Claim {
-    /// `None` for an anonymous request.
-    pub(super) fn parse(request: &S3Request) -> Result<Option<Self>> {
+impl Signed {
+    /// `None` for an anonymous request. `v2`: Version 2 is taken too.
+    pub(super) fn parse(request: &S3Request, v2: bool) -> Result<Option<Self>> {
         let mut authorizations = request.headers.get_all(AUTHORIZATION).iter();
         let authorization = authorizations.next();
-        if authorizations.next().is_some() || (authorization.is_some() && request.is_presigned()) {
+        let query = request.signed_query();
+        let (old, new) = (headers::is_presigned_v2(query), headers::is_presigned_v4(query));
+        let mechanisms = [authorization.is_some(), authorizations.next().is_some(), old, new];
+        if mechanisms.into_iter().filter(|there| *there).count() > 1 {
             return Err(Error::client(
                 Code::InvalidArgument,
                 "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -49,16 +60,26 @@ impl Claim {
             )
             .field("ArgumentName", "Authorization"));
         }
-        match authorization {
-            Some(value) => {
-                let text = value.to_str().map_err(|_| malformed("it is not ASCII"))?;
-                Self::from_header(text.trim(), &request.headers).map(Some)
-            }
-            None if request.is_presigned() => Self::from_query(request.signed_query()).map(Some),
-            None => Ok(None),
+        if let Some(value) = authorization {
+            let text = value.to_str().map_err(|_| malformed("it is not ASCII"))?.trim();
+            return match text.strip_prefix(v2::SCHEME) {
+                None => Claim::from_header(text, &request.headers).map(|claim| Some(Self::V4(claim))),
+                Some(_) if !v2 => Err(sigv2()),
+                Some(rest) => {
+                    v2::Claim::from_header(rest, &request.headers).map(|claim| Some(Self::V2(claim)))
+                }
+            };
+        }
+        match (new, old) {
+            (true, _) => Claim::from_query(query).map(|claim| Some(Self::V4(claim))),
+            (false, true) if !v2 => Err(sigv2()),
+            (false, true) => v2::Claim::from_query(query).map(|claim| Some(Self::V2(claim))),
+            (false, false) => Ok(None),
         }
     }
+}
 
+impl Claim {
     fn from_header(text: &str, headers: &HeaderMap) -> Result<Self> {
         // The value is not echoed: it may be another scheme's password.
         let (algorithm, rest) = text.split_once(' ').ok_or_else(|| {
@@ -111,9 +132,6 @@ impl Claim {
     }
 
     fn from_query(query: &Query) -> Result<Self> {
-        if query.has("Signature") && query.has("AWSAccessKeyId") {
-            return Err(sigv2());
-        }
         let one = |name: &'static str| -> Result<&str> {
             let mut found = query.iter().filter(|p| p.name.eq_ignore_ascii_case(name.as_bytes()));
             let value = found
@@ -174,13 +192,17 @@ impl Claim {
     }
 }
 
-/// `x-amz-date`, else `Date` in either of its forms.
-fn header_time(headers: &HeaderMap) -> Result<OffsetDateTime> {
+/// `x-amz-date`, else `Date`, in any of their forms.
+pub(super) fn header_time(headers: &HeaderMap) -> Result<OffsetDateTime> {
     let value = headers.get("x-amz-date").or_else(|| headers.get(DATE)).and_then(|v| v.to_str().ok());
     let http_date = |text: &str| httpdate::parse_http_date(text).ok().map(OffsetDateTime::from);
-    value.and_then(|text| parse_timestamp(text).or_else(|| http_date(text))).ok_or_else(|| {
-        Error::client(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
-    })
+    // With an offset, `+0000`, as AWS's documentation of Version 2 writes it.
+    let mail_date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
+    value
+        .and_then(|text| parse_timestamp(text).or_else(|| http_date(text)).or_else(|| mail_date(text)))
+        .ok_or_else(|| {
+            Error::client(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
+        })
 }
 
 /// S3's words for a credential that is none.
@@ -264,7 +286,9 @@ fn check_sigv4a(algorithm: &str) -> Result<()> {
 pub(super) fn sigv2() -> Error {
     Error::client(
         Code::InvalidRequest,
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256: in the AWS CLI \
+         `aws configure set default.s3.signature_version s3v4`, in boto3 Config(signature_version='s3v4'). Signature \
+         Version 2 is taken only where the operator switches compat.sigv2 on.",
     )
 }
 

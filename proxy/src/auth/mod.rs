@@ -12,6 +12,9 @@ mod store;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod v2;
+#[cfg(test)]
+mod v2_tests;
 mod verify;
 
 pub use identity::Identity;

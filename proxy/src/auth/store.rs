@@ -1,4 +1,5 @@
-//! The configured credentials with their signing keys of the day, and the rule for requests without credentials.
+//! The configured credentials with their signing keys of the day, and the rules for requests without credentials or under
+//! Signature Version 2.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ const KEPT_KEYS: usize = 8;
 pub struct CredentialStore {
     known: HashMap<String, Entry>,
     rules: BucketRules,
+    v2: bool,
 }
 
 struct Entry {
@@ -27,7 +29,8 @@ struct Entry {
 impl CredentialStore {
     /// From a checked configuration.
     pub fn from_config(config: &Config) -> Self {
-        Self::new(config.credentials.iter().cloned(), config.buckets.clone())
+        let store = Self::new(config.credentials.iter().cloned(), config.buckets.clone());
+        Self { v2: config.compat.sigv2, ..store }
     }
 
     /// From parts. Of two credentials with one access key the last counts; the configuration's check refuses that.
@@ -36,7 +39,18 @@ impl CredentialStore {
             .into_iter()
             .map(|c| (c.access_key.clone(), Entry { credential: Arc::new(c), keys: Mutex::new(Vec::new()) }))
             .collect();
-        Self { known, rules }
+        Self { known, rules, v2: false }
+    }
+
+    /// The same, taking Signature Version 2 as well.
+    #[cfg(test)]
+    pub(crate) fn taking_v2(self) -> Self {
+        Self { v2: true, ..self }
+    }
+
+    /// Whether Signature Version 2 is taken beside Version 4.
+    pub(super) fn takes_v2(&self) -> bool {
+        self.v2
     }
 
     /// The credential of an access key id.

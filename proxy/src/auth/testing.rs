@@ -190,7 +190,8 @@ impl Draft {
             target: &self.target,
             headers: self.headers.clone(),
             secure: true,
-            domains: &["s3.amazonaws.com".to_owned()],
+            domains: &["s3.amazonaws.com", "s3.us-west-1.amazonaws.com", "us-west-1.s3.amazonaws.com"]
+                .map(str::to_owned),
             region,
             minio_api: self.minio_api,
             request_id: RequestId::from_random([0; 8]),

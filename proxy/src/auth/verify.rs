@@ -1,6 +1,7 @@
 //! Verifies the signature of a request. The only place that can make a [`Verified`].
 
 mod form;
+mod v2;
 
 pub(crate) use form::missing as missing_field;
 pub use form::{VerifiedForm, verify_form};
@@ -9,7 +10,7 @@ use http::HeaderName;
 use time::{Duration, OffsetDateTime};
 
 use super::canonical::{Canonical, format_timestamp, string_to_sign};
-use super::claim::{Claim, NO_CREDENTIAL, Place, query_error};
+use super::claim::{Claim, NO_CREDENTIAL, Place, Signed, query_error};
 use super::identity::Identity;
 use super::payload::{ChunkSigner, Form, PayloadCheck};
 use super::store::CredentialStore;
@@ -82,13 +83,23 @@ fn verify_one(
         let identity = Identity::anonymous(request.bucket.clone());
         return Ok(Verified::attest(request, identity, PayloadCheck::Unsigned));
     }
-    let Some(claim) = Claim::parse(&request)? else { return anonymous(request, store) };
+    match Signed::parse(&request, store.takes_v2())? {
+        None => anonymous(request, store),
+        Some(Signed::V2(claim)) => v2::verify(claim, request, store, now),
+        Some(Signed::V4(claim)) => verify_v4(claim, request, store, now),
+    }
+}
 
+fn verify_v4(
+    claim: Claim,
+    request: S3Request,
+    store: &CredentialStore,
+    now: OffsetDateTime,
+) -> Result<Verified<S3Request>> {
     check_scope(&claim, &request)?;
     let credential = store.find(&claim.access_key).ok_or_else(|| unknown_key(&claim.access_key))?;
     check_time(&claim, now)?;
-    let token = request.headers.get(SECURITY_TOKEN).map(http::HeaderValue::as_bytes);
-    check_token(claim.query_token.as_deref().or(token), &credential)?;
+    check_token(claim.query_token.as_deref().or(token_of(&request)), &credential)?;
     check_signed_headers(&claim, &request)?;
     let (form, payload) = payload_of(&claim, &request)?;
 
@@ -192,39 +203,57 @@ fn check_scope(claim: &Claim, request: &S3Request) -> Result<()> {
 }
 
 fn check_time(claim: &Claim, now: OffsetDateTime) -> Result<()> {
-    let iso = |t: OffsetDateTime| {
-        let t = t.to_offset(time::UtcOffset::UTC);
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-            t.year(),
-            u8::from(t.month()),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
-        )
-    };
     match claim.place {
-        Place::Header if (now - claim.time).abs() > MAX_SKEW => Err(Error::client(
-            Code::RequestTimeTooSkewed,
-            "The difference between the request time and the current time is too large.",
-        )
-        .field("RequestTime", format_timestamp(claim.time))
-        .field("ServerTime", iso(now))
-        .field("MaxAllowedSkewMilliseconds", MAX_SKEW.whole_milliseconds().to_string())),
+        Place::Header => check_skew(claim.time, now),
         Place::Query(_) if claim.time - now > MAX_SKEW => {
             Err(Error::client(Code::AccessDenied, "Request is not valid yet")
                 .field("X-Amz-Date", claim.timestamp.as_str())
                 .field("ServerTime", iso(now)))
         }
         Place::Query(life) if now > claim.time + life => {
-            Err(Error::client(Code::AccessDenied, "Request has expired")
-                .field("X-Amz-Expires", life.whole_seconds().to_string())
-                .field("Expires", iso(claim.time + life))
-                .field("ServerTime", iso(now)))
+            Err(expired(claim.time + life, now).field("X-Amz-Expires", life.whole_seconds().to_string()))
         }
-        _ => Ok(()),
+        Place::Query(_) => Ok(()),
     }
+}
+
+/// A request is signed at the time of its sending, up to [`MAX_SKEW`].
+fn check_skew(time: OffsetDateTime, now: OffsetDateTime) -> Result<()> {
+    if (now - time).abs() <= MAX_SKEW {
+        return Ok(());
+    }
+    Err(Error::client(
+        Code::RequestTimeTooSkewed,
+        "The difference between the request time and the current time is too large.",
+    )
+    .field("RequestTime", format_timestamp(time))
+    .field("ServerTime", iso(now))
+    .field("MaxAllowedSkewMilliseconds", MAX_SKEW.whole_milliseconds().to_string()))
+}
+
+/// Of a presigned URL that was good until then.
+fn expired(until: OffsetDateTime, now: OffsetDateTime) -> Error {
+    Error::client(Code::AccessDenied, "Request has expired")
+        .field("Expires", iso(until))
+        .field("ServerTime", iso(now))
+}
+
+fn iso(time: OffsetDateTime) -> String {
+    let t = time.to_offset(time::UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        t.year(),
+        u8::from(t.month()),
+        t.day(),
+        t.hour(),
+        t.minute(),
+        t.second()
+    )
+}
+
+/// The session token in the headers.
+fn token_of(request: &S3Request) -> Option<&[u8]> {
+    request.headers.get(SECURITY_TOKEN).map(http::HeaderValue::as_bytes)
 }
 
 /// A session token has to be the configured one, and a credential with one has to be used with it.
@@ -260,25 +289,27 @@ fn check_signed_headers(claim: &Claim, request: &S3Request) -> Result<()> {
         .field("HeadersNotSigned", unsigned.join(", ")))
 }
 
-/// The form of the payload and the text that stands for it in the canonical request.
-fn payload_of<'a>(claim: &Claim, request: &'a S3Request) -> Result<(Form, &'a str)> {
+/// `x-amz-content-sha256`, which may be there once.
+fn content_sha256(request: &S3Request) -> Result<Option<&str>> {
     let mut values = request.headers.get_all(CONTENT_SHA256).iter();
     let value = values.next();
     if values.next().is_some() {
         return Err(Error::client(Code::InvalidRequest, "x-amz-content-sha256 stands in the request twice.")
             .field("ArgumentName", CONTENT_SHA256));
     }
-    match (value, claim.place) {
+    Ok(value.map(|value| value.to_str().unwrap_or_default()))
+}
+
+/// The form of the payload and the text that stands for it in the canonical request.
+fn payload_of<'a>(claim: &Claim, request: &'a S3Request) -> Result<(Form, &'a str)> {
+    match (content_sha256(request)?, claim.place) {
         (None, Place::Query(_)) => Ok((Form::Unsigned, "UNSIGNED-PAYLOAD")),
         (None, Place::Header) => Err(Error::client(
             Code::MissingSecurityHeader,
             "Missing required header for this request: x-amz-content-sha256",
         )
         .field("MissingHeaderName", CONTENT_SHA256)),
-        (Some(value), _) => {
-            let text = value.to_str().unwrap_or_default();
-            Ok((Form::parse(text)?, text))
-        }
+        (Some(text), _) => Ok((Form::parse(text)?, text)),
     }
 }
 

@@ -445,7 +445,7 @@ pub struct Compat {
     pub ssec_wrong_key_status: u16,
     /// Refuse conditions that the backend ignores.
     pub strict_conditions: bool,
-    /// Take forms that are signed with SigV2.
+    /// Take what is signed with SigV2: forms, headers and URLs.
     pub sigv2: bool,
     /// MinIO's health paths and key calls.
     pub minio_api: bool,

@@ -47,13 +47,7 @@ pub async fn post_object(
     let total = body::required_length(request)?;
     exchange.send_continue().await?;
     let (form, mut read, before) = begin(exchange, &boundary).await?;
-    let sender = auth::verify_form(
-        request,
-        &form,
-        &services.credentials,
-        services.config.compat.sigv2,
-        time::OffsetDateTime::now_utc(),
-    )?;
+    let sender = auth::verify_form(request, &form, &services.credentials, time::OffsetDateTime::now_utc())?;
     let key = form.get("key").filter(|key| !key.is_empty()).ok_or_else(|| auth::missing_field("key"))?;
     audit::note_form(sender.identity().access_key(), key);
     let key = ObjectKey::parse(key)?;

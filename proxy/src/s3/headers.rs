@@ -41,11 +41,15 @@ pub fn check_size(headers: &HeaderMap) -> Result<()> {
     .field("MaxSizeAllowed", MAX_HEADER_SECTION.to_string()))
 }
 
-/// Whether the query authenticates the request: SigV4's parameters, or SigV2's.
-pub fn is_presigned(query: &Query) -> bool {
+/// Whether the query authenticates the request under Signature Version 4, or begins to.
+pub fn is_presigned_v4(query: &Query) -> bool {
     query.iter().any(|p| p.name.eq_ignore_ascii_case(b"X-Amz-Algorithm"))
         || query.iter().any(|p| p.name.eq_ignore_ascii_case(b"X-Amz-Signature"))
-        || (query.has("Signature") && query.has("AWSAccessKeyId"))
+}
+
+/// The same under Version 2.
+pub fn is_presigned_v2(query: &Query) -> bool {
+    query.has("Signature") || query.has("AWSAccessKeyId")
 }
 
 /// Parameters of the signature itself.
@@ -65,10 +69,17 @@ pub fn is_signing_parameter(name: &[u8]) -> bool {
 }
 
 /// Takes the signing parameters out of a presigned query, and moves every other `x-amz-*` into the headers, which
-/// is what SDKs mean by them. Returns the names moved.
+/// is what SDKs mean by them. Under Version 2 they mean the token and two more headers too, which it signs. Returns the
+/// names moved.
 pub(super) fn hoist(query: &mut Query, headers: &mut HeaderMap) -> Result<Vec<HeaderName>> {
+    const OF_V2: &[&str] = &["x-amz-security-token", "content-type", "content-md5"];
+    let v2 = is_presigned_v2(query);
+    let is_header = |param: &Param| {
+        (is_amz(param) && !is_signing_parameter(&param.name))
+            || (v2 && OF_V2.iter().any(|name| param.name.eq_ignore_ascii_case(name.as_bytes())))
+    };
     let mut moved = Vec::new();
-    for param in query.iter().filter(|p| is_amz(p) && !is_signing_parameter(&p.name)) {
+    for param in query.iter().filter(|param| is_header(param)) {
         let bad = || {
             Error::client(
                 Code::InvalidArgument,
@@ -96,7 +107,7 @@ pub(super) fn hoist(query: &mut Query, headers: &mut HeaderMap) -> Result<Vec<He
         }
         headers.append(name, value);
     }
-    query.retain(|p| !is_amz(p) && !is_signing_parameter(&p.name));
+    query.retain(|p| !is_amz(p) && !is_signing_parameter(&p.name) && !is_header(p));
     Ok(moved)
 }
 

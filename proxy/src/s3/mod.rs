@@ -60,7 +60,7 @@ pub struct S3Request {
     pub query: Query,
     /// The client's headers and the `x-amz-*` that a presigned URL carried in its query.
     pub headers: HeaderMap,
-    /// The path as the client spelled it; for error messages and logs. Never signed or sent.
+    /// The path as the client spelled it; for error messages, logs and Signature Version 2. Never sent.
     pub raw_path: String,
     /// SSE-C keys may be taken.
     pub secure: bool,
@@ -71,6 +71,7 @@ pub struct S3Request {
     /// Which of the headers stood in the query.
     hoisted: Vec<http::HeaderName>,
     region: Option<String>,
+    hosted: bool,
     spaced: Option<Box<S3Request>>,
 }
 
@@ -104,7 +105,7 @@ impl S3Request {
         let Target { bucket, key, mut query, raw_path, path_style } =
             Target::parse(head.target, &head.headers, head.domains)?;
         let mut headers = head.headers;
-        let presigned = headers::is_presigned(&query);
+        let presigned = headers::is_presigned_v4(&query) || headers::is_presigned_v2(&query);
         let (signed_query, hoisted) = if presigned {
             let whole = query.clone();
             (Some(whole), headers::hoist(&mut query, &mut headers)?)
@@ -139,6 +140,7 @@ impl S3Request {
             signed_query,
             hoisted,
             region: head.region.map(str::to_owned),
+            hosted: !path_style,
             spaced: None,
         })
     }
@@ -168,6 +170,7 @@ impl S3Request {
             signed_query: None,
             hoisted: Vec::new(),
             region: self.region.clone(),
+            hosted: self.hosted,
             spaced: None,
         })
     }
@@ -192,6 +195,11 @@ impl S3Request {
     /// Whether a header came in the query of a presigned URL, where the signature covers it.
     pub fn is_hoisted(&self, name: &http::HeaderName) -> bool {
         self.hoisted.contains(name)
+    }
+
+    /// Whether the bucket stands in the host and not in the path.
+    pub fn is_hosted(&self) -> bool {
+        self.hosted
     }
 
     /// The only region that a signature of it may name.

@@ -296,6 +296,11 @@ impl Operation {
         self.row().level
     }
 
+    /// The query parameter that selects it; empty where none does.
+    pub fn selector(self) -> &'static str {
+        self.row().selector
+    }
+
     /// Whether a query parameter belongs to it, and so may go on to the backend.
     pub fn knows_parameter(self, name: &[u8]) -> bool {
         let row = self.row();

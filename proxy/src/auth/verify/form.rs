@@ -1,11 +1,10 @@
 //! Who sent a form: the signature stands in a field, and over the policy alone. What it allows is `policy.rs`'s.
 
-use aws_lc_rs::hmac::{self, HMAC_SHA1_FOR_LEGACY_USE_ONLY};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use time::OffsetDateTime;
 
-use super::{Verified, unknown_key, wrong_signature};
+use super::{Verified, unknown_key, v2, wrong_signature};
 use crate::auth::canonical::{ALGORITHM, parse_timestamp};
 use crate::auth::claim::{check_algorithm, parse_credential, sigv2};
 use crate::auth::identity::Identity;
@@ -40,7 +39,7 @@ impl VerifiedForm {
     }
 }
 
-/// Checks who sent a form, and that its policy allows what stands in its fields. `v2`: also under Signature Version 2.
+/// Checks who sent a form, and that its policy allows what stands in its fields.
 ///
 /// # Errors
 /// As for every other request; of a policy that is no policy, is over, or does not fit, with S3's words.
@@ -48,7 +47,6 @@ pub fn verify_form(
     request: &S3Request,
     form: &Form,
     store: &CredentialStore,
-    v2: bool,
     now: OffsetDateTime,
 ) -> Result<VerifiedForm> {
     let bucket = request.bucket()?;
@@ -64,7 +62,7 @@ pub fn verify_form(
     }
     let encoded = field(form, "policy")?;
     let credential = if form.get("awsaccesskeyid").is_some() {
-        if !v2 {
+        if !store.takes_v2() {
             return Err(sigv2());
         }
         signed_v2(form, encoded, store)?
@@ -117,8 +115,7 @@ fn signed_v2(form: &Form, encoded: &str, store: &CredentialStore) -> Result<std:
     let access_key = field(form, "awsaccesskeyid")?;
     let claimed = STANDARD.decode(field(form, "signature")?).unwrap_or_default();
     let credential = store.find(access_key).ok_or_else(|| unknown_key(access_key))?;
-    let key = hmac::Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, credential.secret_key.expose().as_bytes());
-    if hmac::verify(&key, encoded.as_bytes(), &claimed).is_ok() {
+    if v2::verifies(&credential, encoded.as_bytes(), &claimed) {
         return Ok(credential);
     }
     Err(wrong_signature(access_key, encoded))
