@@ -431,3 +431,17 @@ async fn the_audit_log_knows_who_sent_a_form() {
         stack.services.metrics.render(&[]).contains("s3cloak_auth_failures_total{why=\"authentication\"} 1")
     );
 }
+
+#[tokio::test]
+async fn a_form_stores_nothing_under_a_key_that_the_storage_takes_for_another() {
+    let store = Some(
+        (|config: &mut s3cloak::demo::store::StoreConfig| {
+            config.quirks.fold_names = true;
+        }) as fn(&mut _),
+    );
+    let stack = Stack::with(Options { store, ..Options::default() }).await;
+    stack.put("user/a", b"there").await;
+    assert_eq!(Post::new(&stack, "user//a", b"other").send().await.code(), "InvalidRequest");
+    assert_eq!(stack.get("user/a").await.body, b"there");
+    assert_eq!(Post::new(&stack, "user/a", b"other").send().await.status, 204);
+}

@@ -4,6 +4,7 @@
 
 mod connect;
 mod failure;
+mod folding;
 mod framing;
 mod outgoing;
 mod pool;
@@ -29,6 +30,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 pub use failure::{Names, error_from};
+pub use folding::Fold;
 pub use framing::TrailerChecksum;
 pub use outgoing::Outgoing;
 pub use probe::{Finding, Report};
@@ -42,7 +44,7 @@ use crate::config::{self, Config};
 use crate::error::{Code, Error, Result};
 use crate::metrics::BackendLatency;
 use crate::s3::headers::{COPY_SOURCE, copy_source};
-use crate::s3::name::BucketName;
+use crate::s3::name::{BucketName, ObjectKey};
 use connect::Connector;
 use failure::Document;
 use outgoing::Endpoint;
@@ -262,6 +264,16 @@ impl Backend {
     /// Probes everything now, whatever is known already; what it finds about subresources is kept for the next start.
     pub async fn check(&self) -> Result<Report> {
         Box::pin(probe::run(self, &self.system().await?, true)).await
+    }
+
+    /// What makes the backend take this key for another one, if it does. Only a key that some storage takes so waits for the
+    /// probe.
+    pub async fn folds(&self, key: &ObjectKey) -> Result<Option<Fold>> {
+        if Fold::of(key.as_bytes()).next().is_none() {
+            return Ok(None);
+        }
+        let profile = self.prepare().await?;
+        Ok(Fold::of(key.as_bytes()).find(|fold| profile.folds.contains(fold)))
     }
 
     /// The system area; made and checked at the first call.

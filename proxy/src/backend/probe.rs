@@ -23,6 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::s3::xml::{ObjectToDelete, parse_initiated, render_complete, render_delete};
 
 mod copies;
+mod names;
 mod uploads;
 
 /// A cut connection's object shows within this time, or not at all.
@@ -111,6 +112,7 @@ impl Probe<'_> {
         self.lists_of_uploads(&mut profile).await?;
         self.ranges(&mut profile).await?;
         self.content_md5(&mut profile).await?;
+        self.names(&mut profile).await?;
         self.subresources(&mut profile, measure).await?;
         Ok(Report { profile: profile.overridden(overrides), findings: self.findings })
     }

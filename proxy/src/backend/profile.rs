@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::folding::Fold;
 use super::framing::{Framing, TrailerChecksum};
 use crate::config::{ProfileOverrides, UploadFraming};
 
@@ -47,6 +48,8 @@ pub struct Profile {
     pub suffix_ranges: bool,
     /// A wrong Content-MD5 is refused.
     pub content_md5: bool,
+    /// Keys with these are other keys to it: nothing can be stored under them.
+    pub folds: BTreeSet<Fold>,
     /// Subresources whose GET, PUT and DELETE it tells from the bare operation.
     pub subresources: BTreeSet<String>,
 }
@@ -75,6 +78,7 @@ impl Profile {
             lists_uploads: false,
             suffix_ranges: true,
             content_md5: true,
+            folds: BTreeSet::new(),
             subresources: BTreeSet::new(),
         };
         assumed.overridden(overrides)

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{Route, version};
+use super::{Route, folded, version};
 use crate::auth::Verified;
 use crate::backend::{Names, Outgoing, error_from};
 use crate::body;
@@ -94,6 +94,7 @@ async fn admit(
         return Err(Error::client(Code::AccessDenied, "Access Denied").because("a key of the system area"));
     }
     request.identity().authorize(Action::Write, route.bucket, Some(object.key.as_bytes()))?;
+    folded::refuse_missing(route.backend, &object.key).await?;
     let guard = Guard::of_entry(object);
     if guard.is_empty() {
         return Ok(object.clone());

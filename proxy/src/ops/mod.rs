@@ -7,6 +7,7 @@ pub mod copy;
 pub mod delete;
 pub mod encryption;
 pub(crate) mod fetch;
+mod folded;
 pub mod get;
 pub mod keep_alive;
 mod late;
@@ -145,6 +146,7 @@ pub async fn dispatch(
 ) -> Result<Outcome> {
     request.operation.refuse()?;
     customer::refuse_insecure(&request.headers, request.secure)?;
+    Box::pin(folded::refuse(services, request)).await?;
     // A policy is passed on too, after a look into it.
     if matches!(request.operation.class(), Class::Pass | Class::PassIfListed(_))
         || request.operation == Operation::PutBucketPolicy

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, ETAG, HOST, LOCATION, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
-use super::{put, tags};
+use super::{folded, put, tags};
 use crate::audit;
 use crate::auth::{self, Verified};
 use crate::body;
@@ -81,6 +81,7 @@ pub async fn post_object(
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     let put = sender.request(request.of_form(key, headers)?);
     customer::refuse_insecure(&put.headers, put.secure)?;
+    Box::pin(folded::refuse(services, &put)).await?;
     match Box::pin(put::put_object(services, &put, &mut file)).await? {
         Outcome::Reply(reply) => answer(&form, &put, bucket.as_str(), reply.head.headers),
         Outcome::Streamed => Err(Error::internal("an answer to PutObject that was streamed")),

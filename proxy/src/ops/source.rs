@@ -4,7 +4,7 @@
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::reach;
+use super::{folded, reach};
 use crate::auth::Verified;
 use crate::backend::{Backend, Caller};
 use crate::config::{Action, BucketRule};
@@ -56,6 +56,7 @@ impl<'a> Source<'a> {
             return Err(Error::client(Code::NoSuchKey, "The specified key does not exist.")
                 .field("Key", named.key.to_lossy()));
         }
+        folded::refuse_missing(backend, &named.key).await?;
         // Until it is measured a backend promises nothing, and the copy would be refused for good.
         backend.prepare().await?;
         let carried = carried(&request.headers);

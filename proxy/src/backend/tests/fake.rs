@@ -38,6 +38,10 @@ pub(super) struct Habits {
     pub(super) one_bucket: bool,
     /// Every page of a listing says that the first one follows.
     pub(super) lists_in_circles: bool,
+    /// Names are those of a file system: empty parts, `.` and `..` are gone.
+    pub(super) folds_names: bool,
+    /// Backslashes are slashes.
+    pub(super) folds_backslashes: bool,
     /// Listings show names that were not asked for.
     pub(super) lists_others: bool,
 }
@@ -90,6 +94,18 @@ impl Fake {
     }
 }
 
+fn folded(path: &str) -> String {
+    let mut parts = Vec::<&str>::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 fn error(status: u16, code: &str) -> Answer {
     (status, String::new(), format!("<Error><Code>{code}</Code></Error>").into_bytes())
 }
@@ -108,6 +124,8 @@ impl Store {
         let (method, target) = (line.next().unwrap(), line.next().unwrap());
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let path = percent_decode_str(&path[1..]).decode_utf8().unwrap().into_owned();
+        let path = if self.habits.folds_backslashes { path.replace('\\', "/") } else { path };
+        let path = if self.habits.folds_names { folded(&path) } else { path };
         match (method, path.split_once('/')) {
             ("GET", None) if path.is_empty() => self.list_buckets(),
             ("PUT", None) => self.make_bucket(&path),

@@ -97,6 +97,27 @@ async fn copies_are_pinned_where_the_backend_lets_them() {
     assert!(!none.copies && !none.copy_source_if_match && !none.copy_if_match && !none.copy_if_none_match);
 }
 
+#[tokio::test]
+async fn keys_that_it_takes_for_others_are_found_out_and_no_more_than_these() {
+    let folds = async |habits: Habits| -> Vec<Fold> { profile(habits).await.folds.into_iter().collect() };
+    assert_eq!(folds(Habits::default()).await, []);
+    let all_but_one = [Fold::LeadingSlash, Fold::EmptySegment, Fold::Dot, Fold::DotDot];
+    assert_eq!(folds(Habits { folds_names: true, ..Habits::default() }).await, all_but_one);
+    assert_eq!(folds(Habits { folds_backslashes: true, ..Habits::default() }).await, [Fold::Backslash]);
+
+    let fake = Fake::start(Habits { folds_names: true, ..Habits::default() }).await;
+    let backend = probed(&fake, |_| {});
+    let key = |text: &str| ObjectKey::parse(text).unwrap();
+    assert_eq!(backend.folds(&key("a/b")).await.unwrap(), None);
+    assert!(!backend.is_prepared(), "nobody waits for an ordinary key");
+    assert_eq!(backend.folds(&key("a/../b")).await.unwrap(), Some(Fold::DotDot));
+    assert_eq!(backend.folds(&key("a\\b")).await.unwrap(), None);
+    let report = backend.check().await.unwrap();
+    assert!(report.findings.iter().any(|finding| !finding.good && finding.detail.contains("`//`")));
+    let left: Vec<String> = fake.store.lock().unwrap().objects.keys().cloned().collect();
+    assert_eq!(left, ["s3cloak-system/format", "s3cloak-system/subresources"]);
+}
+
 fn subresources() -> BTreeMap<&'static str, (u16, &'static str)> {
     BTreeMap::from([
         ("website", (404, "<Error><Code>NoSuchWebsiteConfiguration</Code></Error>")),

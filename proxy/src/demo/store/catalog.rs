@@ -1,6 +1,7 @@
 //! Every bucket and object that the store holds, in key order, and the one place where they change: a write's condition
 //! is decided under the same lock under which its body takes its place, so readers see the old object or the new one.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use super::{Place, RawObject};
 pub(super) struct Catalog {
     buckets: RwLock<BTreeMap<String, Bucket>>,
     disk: Option<Disk>,
+    fold_names: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ impl Bucket {
 }
 
 impl Catalog {
-    pub(super) fn open(place: &Place) -> io::Result<Self> {
+    pub(super) fn open(place: &Place, fold_names: bool) -> io::Result<Self> {
         let mut buckets = BTreeMap::new();
         let disk = match place {
             Place::Memory => None,
@@ -70,7 +72,23 @@ impl Catalog {
                 Some(disk)
             }
         };
-        Ok(Self { buckets: RwLock::new(buckets), disk })
+        Ok(Self { buckets: RwLock::new(buckets), disk, fold_names })
+    }
+
+    /// The key as it is kept.
+    fn kept<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        if !self.fold_names {
+            return key.into();
+        }
+        let mut parts = Vec::new();
+        for part in key.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.join("/").into()
     }
 
     /// A body to write into, for [`Catalog::commit`].
@@ -119,7 +137,7 @@ impl Catalog {
     }
 
     pub(super) fn find(&self, bucket: &str, key: &str) -> Option<Arc<Object>> {
-        self.buckets.read().get(bucket)?.objects.get(key).cloned()
+        self.buckets.read().get(bucket)?.objects.get(&*self.kept(key)).cloned()
     }
 
     pub(super) fn keys(&self, bucket: &str) -> Vec<String> {
@@ -129,7 +147,7 @@ impl Catalog {
     /// An object and its open body: both of the same moment.
     pub(super) fn open_object(&self, bucket: &str, key: &str) -> S3Result<(Arc<Object>, Source)> {
         let found = self.with_bucket(bucket, |bucket| {
-            let object = bucket.objects.get(key)?;
+            let object = bucket.objects.get(&*self.kept(key))?;
             Some(object.body.open().map(|source| (object.clone(), source)))
         })?;
         match found {
@@ -144,7 +162,7 @@ impl Catalog {
 
     /// Refuses early what [`Catalog::commit`] would refuse, so that a client need not send its body first.
     pub(super) fn check(&self, bucket: &str, key: &str, conditions: &WriteConditions) -> S3Result<()> {
-        self.with_bucket(bucket, |bucket| conditions.check(bucket.objects.get(key)))?
+        self.with_bucket(bucket, |bucket| conditions.check(bucket.objects.get(&*self.kept(key))))?
     }
 
     /// Puts an object in its place, if its conditions hold.
@@ -155,6 +173,7 @@ impl Catalog {
         body: Finished,
         conditions: &WriteConditions,
     ) -> S3Result<Arc<Object>> {
+        object.key = self.kept(&object.key).into_owned();
         let mut buckets = self.buckets.write();
         let entry = buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
         conditions.check(entry.objects.get(&object.key))?;
@@ -180,6 +199,7 @@ impl Catalog {
 
     /// Changes an object's record and not its body.
     pub(super) fn update(&self, bucket: &str, key: &str, change: impl FnOnce(&mut Object)) -> S3Result<()> {
+        let key = &*self.kept(key);
         let mut buckets = self.buckets.write();
         let entry = buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
         let mut object = entry.objects.get(key).ok_or_else(|| s3_error!(NoSuchKey))?.as_ref().clone();
@@ -193,6 +213,7 @@ impl Catalog {
 
     /// Removes an object if its conditions hold. One that does not exist is removed already.
     pub(super) fn remove(&self, bucket: &str, key: &str, conditions: &WriteConditions) -> S3Result<()> {
+        let key = &*self.kept(key);
         let mut buckets = self.buckets.write();
         let entry = buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
         conditions.check(entry.objects.get(key))?;

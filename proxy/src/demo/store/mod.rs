@@ -59,6 +59,8 @@ pub struct Quirks {
     pub refuse_suffix_ranges: bool,
     /// Uploads are listed in order of their ids: no groups, no encoding, no key marker that is more than a filter.
     pub bare_upload_lists: bool,
+    /// Keys are names of files: without empty parts and `.`, and with `..` for the folder above.
+    pub fold_names: bool,
     /// `?partNumber` is ignored and the whole object returned.
     pub ignore_part_number: bool,
 }
@@ -141,7 +143,7 @@ pub fn serve(listener: TcpListener, config: StoreConfig) -> io::Result<Handle> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let catalog = Arc::new(Catalog::open(&config.place)?);
+    let catalog = Arc::new(Catalog::open(&config.place, config.quirks.fold_names)?);
     let faults = Faults::default();
     let journal = Journal::new(config.journal);
     let task = tokio::spawn(server::run(listener, catalog.clone(), config, faults.clone(), journal.clone()));
