@@ -46,15 +46,11 @@ def left(raw) -> list[str]:
     return [entry["Key"] for entry in raw.list_objects_v2(Bucket=SYSTEM, Prefix="mpu/").get("Contents", [])]
 
 
-def aged(proxy, age="1ms"):
-    """The proxy's configuration with another least age, as a file of its own. What was there before is older than that."""
+def gc(file, *arguments, code=0):
+    """What was there before is old."""
     # Storage may tell ages in whole seconds, and what may be younger is left alone before it is looked into.
     time.sleep(2)
-    settings = yaml.safe_load(proxy.file.read_text())
-    settings["backends"]["default"]["system"]["gc_min_age"] = age
-    path = proxy.folder / f"aged-{age}.yaml"
-    path.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return str(path)
+    return run("gc", "--min-age", "1ms", "--config", str(file), *arguments, code=code)
 
 
 def begin(s3, key) -> tuple[dict, dict]:
@@ -71,18 +67,17 @@ def test_only_what_ended_goes(proxy, raw):
     raw.abort_multipart_upload(**dead)
     before = left(raw)
     assert len(before) == 8
-    path = aged(proxy)
-    assert "2 younger than 7days" in run("gc", "--config", aged(proxy, "7d"))
+    assert "2 younger than 7days" in run("gc", "--config", str(proxy.file))
     assert left(raw) == before
-    dry = run("gc", "--dry-run", "--config", path)
+    dry = gc(proxy.file, "--dry-run")
     assert f"would remove upload {dead['UploadId']} of s3://{BUCKET}/dead: 4 objects" in dry
     assert live["UploadId"] not in dry and left(raw) == before
-    done = run("gc", "--config", path)
+    done = gc(proxy.file)
     assert f"removed upload {dead['UploadId']}" in done and "1 under way" in done
     assert len(left(raw)) == 4
     s3.complete_multipart_upload(**live, MultipartUpload=parts)
     assert s3.get_object(Bucket=BUCKET, Key="live")["Body"].read() == noise(5 * MIB, 1) + noise(10, 2)
-    assert left(raw) == [] and "0 uploads looked at" in run("gc", "--config", path)
+    assert left(raw) == [] and "0 uploads looked at" in gc(proxy.file)
 
 
 def test_what_it_cannot_collect_is_told(proxy, raw):
@@ -91,57 +86,58 @@ def test_what_it_cannot_collect_is_told(proxy, raw):
     (state,) = [name for name in left(raw) if name.endswith("/state")]
     whole = raw.get_object(Bucket=SYSTEM, Key=state)["Body"].read()
     raw.put_object(Bucket=SYSTEM, Key=state, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
-    path = aged(proxy)
-    told = run("gc", "--config", path, code=1)
+    told = gc(proxy.file, code=1)
     assert "not usable" in told and "could not be judged" in told and len(left(raw)) == 4
     raw.delete_object(Bucket=SYSTEM, Key=state)
-    told = run("gc", "--config", path)
+    told = gc(proxy.file)
     assert "without a state" in told and left(raw) == []
     # The storage's own upload is nobody's to end.
-    assert f"upload {named['UploadId']} of s3://{BUCKET}/lost" in run("gc", "--config", path)
+    assert f"upload {named['UploadId']} of s3://{BUCKET}/lost" in gc(proxy.file)
     assert raw.list_parts(**named)["Parts"]
     raw.abort_multipart_upload(**named)
-    assert "s3://" not in run("gc", "--config", path)
+    assert "s3://" not in gc(proxy.file)
 
 
 def test_faults_are_told(proxy, storage, raw):
     begin(proxy.client(), "k")
-    path = aged(proxy)
-    assert "no such backend" in run("gc", "--backend", "other", "--config", path, code=64)
+    assert "no such backend" in gc(proxy.file, "--backend", "other", code=64)
+    assert "invalid value" in run("gc", "--min-age", "soon", "--config", str(proxy.file), code=64)
     run("gc", "--config", "no-such-file.yaml", code=64)
     settings = yaml.safe_load(proxy.file.read_text())
     settings["backends"]["default"]["endpoint"] = "http://127.0.0.1:9"
     away = proxy.folder / "away.yaml"
     away.write_text(yaml.safe_dump(settings))
-    run("gc", "--config", str(away), code=1)
+    gc(away, code=1)
     # Another deployment's keys open nothing, and so collect nothing.
-    settings = yaml.safe_load(open(path).read())
+    settings = yaml.safe_load(proxy.file.read_text())
     settings["keys"]["services"]["local"]["path"] = str(proxy.folder / "other-keys")
     foreign = proxy.folder / "foreign.yaml"
     foreign.write_text(yaml.safe_dump(settings))
     before = left(raw)
     run("key", "create", "s3cloak-default", "--config", str(foreign))
-    run("gc", "--config", str(foreign), code=1)
+    gc(foreign, code=1)
     assert left(raw) == before and len(before) == 4
 
 
-def test_a_running_proxy_sweeps(tmp_path, storage, raw):
-    keys = {"services": {"local": {"type": "local", "path": str(tmp_path / "keys")}}}
-    proxy = Cloak(tmp_path / "proxy", storage.endpoint, keys)
-    settings = aged(proxy, "2s")
-    proxy.stop()
-    proxy.file.write_text(open(settings).read())
-    proxy.start()
+def test_a_running_proxy_sweeps(proxy, raw):
+    """Soon after its start, and nothing that is younger than may be set: that is left to `gc`."""
     s3 = proxy.client()
     live, parts = begin(s3, "live")
     dead, _ = begin(s3, "dead")
     raw.abort_multipart_upload(**dead)
-    assert wait_for(lambda: len(left(raw)) == 4, 60), proxy.log()
-    assert "collected what an ended upload left behind" in proxy.log()
-    assert wait_for(lambda: proxy.probe("metrics") == 200)
-    s3.complete_multipart_upload(**live, MultipartUpload=parts)
-    assert left(raw) == []
     proxy.stop()
+    settings = yaml.safe_load(proxy.file.read_text())
+    settings["backends"]["default"]["system"]["gc_min_age"] = "59m"
+    short = proxy.folder / "short.yaml"
+    short.write_text(yaml.safe_dump(settings))
+    assert "Write at least 1h" in run("gc", "--config", str(short), code=64)
+    proxy.start()
+    swept = "swept what ended uploads left behind"
+    assert wait_for(lambda: swept in proxy.log(), 120), proxy.log()
+    assert "uploads=2" in proxy.log() and "young=2" in proxy.log() and len(left(raw)) == 8
+    s3.complete_multipart_upload(**live, MultipartUpload=parts)
+    assert f"removed upload {dead['UploadId']}" in gc(proxy.file)
+    assert left(raw) == []
 
 
 def test_a_deleted_bucket_takes_its_uploads_along(proxy, raw):

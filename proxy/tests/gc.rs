@@ -9,18 +9,25 @@ use std::time::Duration;
 
 use http::Method;
 use kms_client::local::LocalKeys;
-use s3cloak::config::{Surroundings, parse};
+use s3cloak::config::{Config, Surroundings, parse};
 use s3cloak::demo::store::Fault;
 use s3cloak::error::Result;
 use s3cloak::s3::name::{BucketName, ObjectKey};
 use s3cloak::services::Services;
-use s3cloak::uploads::{Collector, Fate, Judged, Stray, Tally, UploadRef, strays, sweep};
+use s3cloak::uploads::{Collector, Fate, Judged, Stray, Tally, UploadRef, Uploads, strays, sweep};
 use support::relay::{Act, Gate, Relay};
 use support::uploads::{MIN, SYSTEM, abort, between, complete, create, is_under_way, kept, s3_etag, stored};
 use support::{Answer, BUCKET, Call, Client, Options, Stack, random};
 use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What no configuration may say.
+const SHORT: fn(&mut Config) = |config| {
+    for backend in config.backends.values_mut() {
+        backend.system.gc_min_age = Duration::from_millis(1);
+    }
+};
 
 /// One look, at things of every age unless told otherwise.
 struct Look {
@@ -314,6 +321,61 @@ async fn a_copy_whose_process_ended_is_ended() {
     assert_eq!(stack.get("made").await.body, random(7, 12 << 20));
 }
 
+/// Until the record of the one copy that runs is another one.
+async fn renewed(stack: &Stack) {
+    let record = || {
+        let names = kept(stack);
+        assert!(names.len() == 1 && names[0].ends_with("/own"), "{names:?}");
+        stack.store.stored(SYSTEM, &names[0]).unwrap().body
+    };
+    let before = record();
+    while record() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_runs_says_so_and_is_not_ended() {
+    let stack = Stack::with(Options {
+        buckets: Some("  \"*\": { backend: default, etag: md5, unencrypted_objects: pass }"),
+        backend: "    limits: { put: 11MiB }",
+        ..Options::default()
+    })
+    .await;
+    let plain = random(7, 12 << 20);
+    let legacy = Call::new("PUT", format!("/{BUCKET}/legacy")).body(plain.clone());
+    assert_eq!(stack.backend.send(legacy).await.status, 200);
+    let often = |services: &mut Services| {
+        let uploads = Uploads::new(services.metrics.tamper_alarm());
+        services.uploads = uploads.renewing_every(Duration::from_millis(10));
+    };
+    let (copying, collecting) =
+        (Relay::to(stack.store.address()).await, Relay::to(stack.store.address()).await);
+    let (client, _) = stack.changed_replica_over(copying.address, often).await;
+    let (_, collector) = stack.replica_over(collecting.address).await;
+    // What is judged is as it was; then the copy speaks up, and then the storage says that it has the upload.
+    let (part, asked) = (Gate::new(), Gate::new());
+    copying.once(Method::PUT, "partNumber=2", Act::Wait(part.clone()));
+    collecting.once(Method::GET, "max-parts=1", Act::Wait(asked.clone()));
+    let copied =
+        Call::new("PUT", format!("/{BUCKET}/made")).header("x-amz-copy-source", format!("{BUCKET}/legacy"));
+    let (copied, ()) = tokio::join!(client.send(copied), async {
+        part.arrival().await;
+        renewed(&stack).await;
+        let (fates, ()) = tokio::join!(collect(&collector), async {
+            asked.arrival().await;
+            renewed(&stack).await;
+            asked.open();
+        });
+        assert_eq!(fates, [Fate::Young]);
+        assert_eq!(begun(&stack).await.len(), 1);
+        part.open();
+    });
+    assert_eq!(copied.status, 200, "{}", copied.text());
+    assert_eq!(stack.get("made").await.body, plain);
+    assert!(begun(&stack).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_record_of_a_copy_ends_nothing_where_it_is_not_authentic() {
     let stack = broken_copy().await;
@@ -580,9 +642,8 @@ async fn names_that_are_not_ours_stay() {
 
 #[tokio::test]
 async fn a_sweep_keeps_to_the_configured_age_and_is_counted() {
-    let system = Some("bucket: s3cloak-system, gc_min_age: 1ms");
-    for (system, left) in [(None, 4), (system, 0)] {
-        let stack = Stack::with(Options { system, ..Options::default() }).await;
+    for (config, left) in [(None, 4), (Some(SHORT), 0)] {
+        let stack = Stack::with(Options { config, ..Options::default() }).await;
         let (id, _) = two_parts(&stack, "k").await;
         end(&stack, "k", &id).await;
         tokio::time::sleep(Duration::from_millis(5)).await;

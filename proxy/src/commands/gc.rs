@@ -22,7 +22,7 @@ const ABOUT: &str = "\
 Only what is older than `gc_min_age` of its backend is looked at. It goes if its state opens under
 our keys and the storage says that there is no such upload any more, or if it has no state, without
 which nobody can use it. An upload that a proxy made for a copy, and that is on record as such, is
-ended at the storage: the proxy was. Running proxies do the same now and then; several at once do
+ended at the storage once its proxy no longer says that it runs. Running proxies do the same now and then; several at once do
 no harm.
 Uploads that the storage has and that have no state here are listed, and left to you: nobody can
 tell whether they were made past the proxy.
@@ -30,6 +30,7 @@ tell whether they were made past the proxy.
 Examples:
   s3cloak gc --dry-run      what would be removed
   s3cloak gc
+  s3cloak gc --min-age 1d
 
 Exit status: 0 done, 1 something could not be judged or removed and stays, 64 wrong arguments.";
 
@@ -41,6 +42,10 @@ pub(super) struct Arguments {
     /// Tell what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    /// Look at what is older than this, whatever the configuration says. Below an hour, a copy that runs may be taken for one
+    /// that never ended
+    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    min_age: Option<Duration>,
     /// Only this backend; all of the configuration otherwise
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
@@ -63,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
                 keyring: &keyring,
                 uploads: &uploads,
                 backend,
-                min_age: backend.config().system.gc_min_age,
+                min_age: arguments.min_age.unwrap_or(backend.config().system.gc_min_age),
                 now: OffsetDateTime::now_utc(),
                 dry_run: arguments.dry_run,
             };

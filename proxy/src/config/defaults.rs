@@ -29,6 +29,10 @@ pub const BACKEND_METADATA: u64 = 2048;
 /// Long enough for the slowest real upload, and what most lifecycle rules use for aborted ones.
 pub const GC_MIN_AGE: Duration = Duration::from_secs(7 * DAY);
 
+/// The shortest that may be set: a running copy says every five minutes that it is one, each time within the storage's
+/// deadlines, and clocks are some minutes apart.
+pub const LEAST_GC_MIN_AGE: Duration = Duration::from_secs(HOUR);
+
 /// The system area's bucket: says whose it is in every listing of the storage.
 pub const SYSTEM_BUCKET: &str = "s3cloak-system";
 
@@ -79,6 +83,7 @@ mod tests {
         assert!(kms_client::KeyName::new(DEFAULT_KEY).is_ok());
         assert!(crate::s3::name::BucketName::parse(SYSTEM_BUCKET.as_bytes()).is_ok());
         const { assert!(BUFFER <= BUFFERS) };
+        assert!(LEAST_GC_MIN_AGE <= GC_MIN_AGE);
         assert!(RECHECK < IDLE && IDLE < ROTATE && OFFLINE_WRITES <= OFFLINE_READS);
     }
 }

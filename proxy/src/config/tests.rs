@@ -293,6 +293,21 @@ fn rights_on_keys_name_the_service() {
 }
 
 #[test]
+fn nothing_may_be_collected_before_a_running_copy_had_time_to_speak_up() {
+    let aged = |age: &str| {
+        let system = format!("secret_key: SK\n    system: {{ gc_min_age: {age} }}");
+        let text = SMALLEST.replacen("secret_key: SK", &system, 1);
+        assert_ne!(text, SMALLEST);
+        read(&text)
+    };
+    for short in ["1ms", "59m", "3599s"] {
+        assert!(only(aged(short)).contains("at least 1h"), "{short}");
+    }
+    let config = aged("1h").unwrap();
+    assert_eq!(config.backends["default"].system.gc_min_age, defaults::LEAST_GC_MIN_AGE);
+}
+
+#[test]
 fn an_alias_may_stand_for_a_buckets_key() {
     let text = SMALLEST.replace("path: keys } }", "path: keys } }\n  aliases: { mine: real-key }");
     let config = read(&format!("{text}buckets: {{ photos: {{ sse: 'aws:kms', key: mine }} }}\n")).unwrap();

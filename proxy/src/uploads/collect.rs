@@ -28,8 +28,8 @@ const DATE_STEP: Duration = Duration::from_secs(1);
 /// - its state opens under our keys, is of this system area, and is what it was after the backend was asked,
 /// - and the backend says that there is no such upload, or no such bucket. No other answer, and none at all, counts.
 ///
-/// An upload that is on record as the proxy's own (`own.rs`) lives no longer than the request that it is made for: after
-/// `min_age` it is ended at the backend.
+/// An upload that is on record as the proxy's own (`own.rs`) lives no longer than the request that it is made for, which renews
+/// the record: one that was not for `min_age` is ended at the backend.
 ///
 /// A folder without a state holds nothing that anybody could use: records and parts open under keys that stood in the
 /// state alone. A state is written before its upload's id is told, and is removed last, so a folder of age without one
@@ -270,7 +270,8 @@ impl Collector<'_> {
         Ok(Fate::Ended(collected))
     }
 
-    /// Of an upload that was made for a copy: whoever made it has long ended, whatever the backend says.
+    /// Of an upload that was made for a copy: whoever made it, and did not renew its record, has long ended, whatever the
+    /// backend says.
     async fn judge_own(
         &self,
         area: &SystemArea,
@@ -286,7 +287,12 @@ impl Collector<'_> {
         if !self.is_old(Age::begun(owner), date) {
             return Ok(Fate::Young);
         }
-        match self.ask(owner).await? {
+        let said = self.ask(owner).await?;
+        // Renewed since it was looked at: somebody is at it.
+        if area.get(&seen.folder.own()).await?.as_deref() != Some(record) {
+            return Ok(Fate::Young);
+        }
+        match said {
             Said::Has if self.dry_run => Ok(Fate::Abandoned(seen.objects)),
             Said::Has => match self.end(owner).await? {
                 None => self.collect(area, seen).await.map(Fate::Abandoned),

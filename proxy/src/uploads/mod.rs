@@ -40,6 +40,9 @@ pub use theirs::TheirUploads;
 const CAPACITY: u64 = 10_000;
 /// ... for so long. An upload that ended elsewhere is found out by its backend.
 const AGE: Duration = Duration::from_secs(600);
+/// Between two renewals of a running copy's record: several fit into the shortest `gc_min_age`, so that one that fails, or
+/// waits for the storage as long as it may, does no harm.
+const RENEWAL: Duration = Duration::from_secs(5 * 60);
 /// Deletions at once where an upload's records go.
 const DELETIONS: usize = 16;
 
@@ -58,6 +61,7 @@ pub struct UploadRef<'a> {
 pub struct Uploads {
     alarm: TamperAlarm,
     clock: Clock,
+    renewal: Duration,
     /// By backend and folder.
     known: Cache<(String, Folder), Arc<UploadState>>,
 }
@@ -70,7 +74,23 @@ impl Uploads {
 
     /// The same by another clock than the machine's.
     pub fn by_clock(alarm: TamperAlarm, clock: Clock) -> Self {
-        Self { alarm, clock, known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build() }
+        Self {
+            alarm,
+            clock,
+            renewal: RENEWAL,
+            known: Cache::builder().max_capacity(CAPACITY).time_to_live(AGE).build(),
+        }
+    }
+
+    /// The same with records of running copies renewed so often.
+    #[must_use]
+    pub fn renewing_every(self, renewal: Duration) -> Self {
+        Self { renewal, ..self }
+    }
+
+    /// How often the record of a running copy is renewed.
+    pub fn renewal(&self) -> Duration {
+        self.renewal
     }
 
     /// Milliseconds since 1970 by this replica's clock; later than every time that it gave before.

@@ -26,7 +26,7 @@ struct Document {
 }
 
 impl Uploads {
-    /// Puts an upload on record as the proxy's own.
+    /// Puts an upload on record as the proxy's own; once more, where it is there already.
     pub async fn keep_own(
         &self,
         keyring: &Keyring,

@@ -18,12 +18,16 @@ const PER_MIN_AGE: u32 = 28;
 /// ... and are never closer together, or further apart, than this.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The first one follows the start within this: a proxy may be started anew more often than it would sweep.
+const FIRST: Duration = Duration::from_secs(15);
 
 /// Sweeps every backend for as long as it is polled. It may be dropped at any moment.
 pub async fn forever(services: &Services) -> Infallible {
     futures_util::future::join_all(services.backends.iter().map(|backend| async move {
+        let mut wait = FIRST.mul_f64(part());
         loop {
-            tokio::time::sleep(pause(backend.config().system.gc_min_age)).await;
+            tokio::time::sleep(wait).await;
+            wait = pause(backend.config().system.gc_min_age);
             // What went wrong is told in the log, and the next one begins from the start.
             let _ = sweep(services, backend).await;
         }
@@ -79,9 +83,14 @@ fn log(backend: &Backend, judged: &Judged) {
 /// Half to one and a half times the interval, so that replicas that started together do not sweep together.
 fn pause(min_age: Duration) -> Duration {
     let interval = (min_age / PER_MIN_AGE).clamp(SHORTEST, LONGEST);
+    interval / 2 + interval.mul_f64(part())
+}
+
+/// Some part of one.
+fn part() -> f64 {
     let mut part = [0; 2];
     SystemRandom.fill(&mut part);
-    interval / 2 + interval.mul_f64(f64::from(u16::from_be_bytes(part)) / 65_536.0)
+    f64::from(u16::from_be_bytes(part)) / 65_536.0
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub struct Options {
     pub listen: &'static str,
     /// Further top-level YAML.
     pub more: &'static str,
+    /// Changes what the YAML says, also to what no YAML may say.
+    pub config: Option<fn(&mut Config)>,
     /// Changes the store's configuration.
     pub store: Option<fn(&mut StoreConfig)>,
     /// Backend YAML beside endpoint, region and keys; the store's one promise that no probe can measure is said otherwise.
@@ -103,7 +105,11 @@ impl Stack {
             options.buckets.unwrap_or("  \"*\": { backend: default, etag: md5 }"),
             options.more,
         );
-        let config: Arc<Config> = Arc::new(config(&yaml));
+        let mut config = config(&yaml);
+        if let Some(change) = options.config {
+            change(&mut config);
+        }
+        let config = Arc::new(config);
         let keys = match options.keys {
             Some(keys) => keys,
             None => {
@@ -166,6 +172,15 @@ impl Stack {
 
     /// Another replica, which reaches the store at `backend`, with the keys of [`Stack::start`].
     pub async fn replica_over(&self, backend: SocketAddr) -> (Client, Arc<Services>) {
+        self.changed_replica_over(backend, |_| ()).await
+    }
+
+    /// The same with other services.
+    pub async fn changed_replica_over(
+        &self,
+        backend: SocketAddr,
+        change: impl FnOnce(&mut Services),
+    ) -> (Client, Arc<Services>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let yaml = self
@@ -173,7 +188,7 @@ impl Stack {
             .replace(&self.store.endpoint(), &format!("http://{backend}"))
             .replace(&self.proxy.address.to_string(), &address.to_string());
         let keys = Arc::new(LocalKeys::open(self.key_folder()).unwrap());
-        let services = serve(Arc::new(config(&yaml)), keys, listener).await;
+        let services = serve_with(Arc::new(config(&yaml)), keys, listener, change).await;
         (Client { address, ..self.proxy.clone() }, services)
     }
 

@@ -143,7 +143,17 @@ fn system(value: Option<Value<'_>>) -> Option<SystemArea> {
             }
         })
     });
-    let gc_min_age = map.get("gc_min_age").and_then(|value| value.positive_duration());
+    let gc_min_age = map.get("gc_min_age").and_then(|value| {
+        let age = value.positive_duration()?;
+        if age < defaults::LEAST_GC_MIN_AGE {
+            value.fault(
+                "work under way could be taken for what was left behind",
+                "Write at least 1h; `s3cloak gc --min-age` collects sooner, once.",
+            );
+            return None;
+        }
+        Some(age)
+    });
     map.close();
     let mut area = default();
     if let Some(bucket) = bucket? {

@@ -30,18 +30,17 @@ pub(super) async fn in_parts(
     etag: EtagPolicy,
 ) -> Result<Stored> {
     let sizes = part_sizes(body.length(), pump.to.backend.config().limits.put)?;
-    let (mut upload, conditions) = Upload::begin(pump, headers).await?;
-    let filled = async {
+    let (own, mut upload, conditions) = Upload::begin(pump, headers).await?;
+    let made = own.carry(async {
         for (number, size) in (1..).zip(sizes) {
             upload.part(number, body.cut(size), None).await?;
         }
         let facts = body::sealed_facts(&whole(body).await?, etag);
         let trailer = upload.trailer(&facts, None)?;
         upload.end(trailer).await?;
-        Ok(facts)
-    };
-    let filled = filled.await;
-    upload.finish(filled, conditions).await
+        upload.finish(facts, conditions).await
+    });
+    Box::pin(made).await
 }
 
 /// Stores `body` in the parts that the source has, under their numbers, with its ETag and checksums.
@@ -52,8 +51,8 @@ pub(super) async fn same_parts(
     source: &Trailer,
 ) -> Result<Stored> {
     let (last, parts) = source.parts.split_last().ok_or_else(|| Error::internal("an object of no parts"))?;
-    let (mut upload, conditions) = Upload::begin(pump, headers).await?;
-    let filled = async {
+    let (own, mut upload, conditions) = Upload::begin(pump, headers).await?;
+    let made = own.carry(async {
         for part in parts {
             upload.part(part.number, body.cut(part.size), part.checksum.clone()).await?;
         }
@@ -66,10 +65,9 @@ pub(super) async fn same_parts(
             upload.end(trailer).await?;
         }
         whole(body).await?;
-        Ok(source.facts.clone())
-    };
-    let filled = filled.await;
-    upload.finish(filled, conditions).await
+        upload.finish(source.facts.clone(), conditions).await
+    });
+    Box::pin(made).await
 }
 
 /// What was learned of a source, once there is no more of it.
@@ -83,15 +81,15 @@ async fn whole(mut body: StoredBody) -> Result<BodyFacts> {
 struct Upload<'a> {
     pump: &'a Pump<'a>,
     begun: Begun,
-    own: OwnUpload<'a>,
     entries: Vec<PartEntry>,
     /// The backend's ETags.
     tags: Vec<(u16, String)>,
 }
 
 impl<'a> Upload<'a> {
-    /// Begins one, and gives the conditions, which are held against what stands there when the object is made.
-    async fn begin(pump: &'a Pump<'a>, mut headers: HeaderMap) -> Result<(Self, HeaderMap)> {
+    /// Begins one that is on record, and gives the conditions, which are held against what stands there when the object is
+    /// made.
+    async fn begin(pump: &'a Pump<'a>, mut headers: HeaderMap) -> Result<(OwnUpload<'a>, Self, HeaderMap)> {
         let mut conditions = HeaderMap::new();
         for name in [IF_MATCH, IF_NONE_MATCH] {
             conditions.extend(headers.remove(&name).map(|value| (name, value)));
@@ -100,7 +98,7 @@ impl<'a> Upload<'a> {
         all.extend(headers);
         let begun = behind::begin(pump.to, all, pump.key).await?;
         let own = OwnUpload::on_record(pump.services, pump.to, begun.id.clone()).await?;
-        Ok((Self { pump, begun, own, entries: Vec::new(), tags: Vec::new() }, conditions))
+        Ok((own, Self { pump, begun, entries: Vec::new(), tags: Vec::new() }, conditions))
     }
 
     async fn part(&mut self, number: u16, plain: Cut<'_>, checksum: Option<Vec<u8>>) -> Result<()> {
@@ -169,29 +167,14 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    async fn complete(&self, conditions: HeaderMap) -> Result<(HeaderMap, String)> {
+    /// Has the backend put it together.
+    async fn finish(self, facts: SealedFacts, conditions: HeaderMap) -> Result<Stored> {
         if self.pump.keeps_parts {
             info::check_unchanged(self.pump.from, self.pump.found).await?;
         }
-        behind::complete(self.pump.to, self.begun.id.as_str(), &self.tags, conditions).await
-    }
-
-    /// Has the backend put it together, or gives it up.
-    async fn finish(self, filled: Result<SealedFacts>, conditions: HeaderMap) -> Result<Stored> {
-        let made = match filled {
-            Ok(facts) => self.complete(conditions).await.map(|made| (facts, made)),
-            Err(error) => Err(error),
-        };
-        match made {
-            Ok((facts, (headers, backend_etag))) => {
-                self.own.ended().await;
-                Ok(Stored { facts, headers, backend_etag })
-            }
-            Err(error) => {
-                self.own.give_up().await;
-                Err(error)
-            }
-        }
+        let (headers, backend_etag) =
+            behind::complete(self.pump.to, &self.begun.id, &self.tags, conditions).await?;
+        Ok(Stored { facts, headers, backend_etag })
     }
 }
 

@@ -34,12 +34,7 @@ pub(super) async fn copy(of: &Rewrap<'_>, envelope: &Envelope) -> Result<Copied>
     all.extend(headers(of).await?);
     let (id, _) = behind::begin_under(target, all, envelope).await?;
     let own = OwnUpload::on_record(of.services, target, id).await?;
-    let copied = Box::pin(fill(of, own.id())).await;
-    match &copied {
-        Ok(_) => own.ended().await,
-        Err(_) => own.give_up().await,
-    }
-    copied
+    Box::pin(own.carry(fill(of, own.id()))).await
 }
 
 /// What is no copy takes neither directive.

@@ -1,6 +1,8 @@
 //! An upload of the proxy's own, for a copy in parts: on record from its beginning to its end, so that one whose process ended
 //! in the middle is found (`uploads/own.rs`) and ended.
 
+use std::convert::Infallible;
+
 use super::behind;
 use crate::error::Result;
 use crate::info::Target;
@@ -22,9 +24,7 @@ impl<'a> OwnUpload<'a> {
         id: String,
     ) -> Result<Self> {
         let this = Self { services, target, id };
-        let uploads = &services.uploads;
-        let created = uploads.now_ms();
-        match uploads.keep_own(&services.keyring, target.backend, &this.place(), created).await {
+        match this.record().await {
             Ok(()) => Ok(this),
             Err(error) => {
                 this.give_up().await;
@@ -38,15 +38,45 @@ impl<'a> OwnUpload<'a> {
         &self.id
     }
 
+    /// Does the work that it is for, and renews the record meanwhile: however long that takes, it is not old. Then it has
+    /// become an object, or is given up.
+    pub(in crate::ops) async fn carry<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = tokio::select! {
+            done = work => done,
+            never = self.renew() => match never {},
+        };
+        match &done {
+            Ok(_) => self.ended().await,
+            Err(_) => self.give_up().await,
+        }
+        done
+    }
+
+    /// Puts it on record again now and then.
+    async fn renew(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(self.services.uploads.renewal()).await;
+            if let Err(error) = self.record().await {
+                tracing::warn!(%error, "the record of a running copy was not renewed, and is tried again later");
+            }
+        }
+    }
+
+    async fn record(&self) -> Result<()> {
+        let uploads = &self.services.uploads;
+        let now = uploads.now_ms();
+        uploads.keep_own(&self.services.keyring, self.target.backend, &self.place(), now).await
+    }
+
     /// It became an object, or is no more.
-    pub(in crate::ops) async fn ended(&self) {
+    async fn ended(&self) {
         if let Err(error) = self.services.uploads.forget_own(self.target.backend, &self.place()).await {
             tracing::warn!(%error, "the record of an ended copy is left behind");
         }
     }
 
     /// Ends it at the backend. Where that fails it stays on record, and is ended later.
-    pub(in crate::ops) async fn give_up(&self) {
+    async fn give_up(&self) {
         if behind::give_up(self.target, &self.id).await {
             self.ended().await;
         }
