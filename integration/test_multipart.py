@@ -3,6 +3,7 @@ storage holds."""
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3.s3.transfer
 import minio
@@ -161,6 +162,49 @@ def test_list_abort_and_wrong_lists(s3, bucket, prefix):
     assert error.value.response["Error"]["Code"] == "NoSuchUpload"
 
 
+def test_parts_on_more_than_one_page(s3, bucket, prefix):
+    """More than a page holds, each sent twice, in no order: 1000 to a page where nobody asks for fewer."""
+    named = {"Bucket": bucket, "Key": f"{prefix}k"}
+    named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
+    numbers = [n * 7 for n in range(1, 1006)]
+
+    def send(at):
+        for body in (b"before", b"%d" % numbers[at]):
+            etag = s3.upload_part(**named, PartNumber=numbers[at], Body=body)["ETag"]
+        return numbers[at], etag, len(body)
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = sorted(pool.map(send, sorted(range(len(numbers)), key=lambda at: at * 389 % 1005)))
+    pages = list(s3.get_paginator("list_parts").paginate(**named))
+    assert [len(page["Parts"]) for page in pages] == [1000, 5]
+    assert [page["IsTruncated"] for page in pages] == [True, False]
+    assert [(part["PartNumber"], part["ETag"], part["Size"]) for page in pages for part in page["Parts"]] == sent
+    few = s3.list_parts(**named, PartNumberMarker=numbers[500], MaxParts=3)
+    assert [part["PartNumber"] for part in few["Parts"]] == numbers[501:504] and few["NextPartNumberMarker"] == numbers[503]
+    s3.abort_multipart_upload(**named)
+
+
+def test_an_upload_goes_on_where_it_was_cut_off(stack, s3, bucket, prefix):
+    """By another client, who knows of the upload what the lists tell."""
+    data, key = noise(17 * MIB + 3), f"{prefix}k"
+    pieces = {n: data[at : at + 5 * MIB] for n, at in enumerate(range(0, len(data), 5 * MIB), 1)}
+    begun = s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata={"a": "1"})["UploadId"]
+    for number in (4, 1, 2):
+        s3.upload_part(Bucket=bucket, Key=key, UploadId=begun, PartNumber=number, Body=pieces[number])
+    other = stack.client()
+    (found,) = other.list_multipart_uploads(Bucket=bucket, Prefix=key)["Uploads"]
+    assert (found["Key"], found["UploadId"]) == (key, begun)
+    named = {"Bucket": bucket, "Key": key, "UploadId": found["UploadId"]}
+    there = {part["PartNumber"]: part["ETag"] for part in other.list_parts(**named)["Parts"]}
+    assert there == {n: f'"{hashlib.md5(pieces[n]).hexdigest()}"' for n in (1, 2, 4)}
+    for number in pieces.keys() - there.keys():
+        there[number] = other.upload_part(**named, PartNumber=number, Body=pieces[number])["ETag"]
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(there.items())]
+    assert other.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})["ETag"] == s3_etag(data, 5 * MIB)
+    got = s3.get_object(Bucket=bucket, Key=key)
+    assert got["Body"].read() == data and got["Metadata"] == {"a": "1"}
+
+
 def test_rclone(stack, bucket, prefix, tmp_path):
     (tmp_path / "rclone.conf").write_text(
         "[there]\ntype = s3\nprovider = Other\nenv_auth = false\nregion = us-east-1\nchunk_size = 5Mi\nupload_cutoff = 5Mi\n"
@@ -181,7 +225,7 @@ def test_rclone(stack, bucket, prefix, tmp_path):
     assert "Copied" not in rclone("copy", source, there)
 
 
-def test_s3cmd(stack, bucket, prefix, tmp_path):
+def test_s3cmd(stack, s3, bucket, prefix, tmp_path):
     (tmp_path / "s3cfg").write_text("[default]\n")
     host, source = stack.endpoint.removeprefix("http://"), tmp_path / "source"
     source.mkdir()
@@ -198,6 +242,19 @@ def test_s3cmd(stack, bucket, prefix, tmp_path):
     assert "upload" not in s3cmd("sync", f"{source}/", f"s3://{bucket}/{prefix}")
     s3cmd("get", f"s3://{bucket}/{prefix}large", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == (source / "large").read_bytes()
+    # Cut off after two of three parts, one of them with other bytes: it goes on with what is missing.
+    data, key = (source / "large").read_bytes(), f"{prefix}resumed"
+    begun = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    for number, piece in ((1, data[: 5 * MIB]), (2, noise(5 * MIB, "other"))):
+        s3.upload_part(Bucket=bucket, Key=key, UploadId=begun, PartNumber=number, Body=piece)
+    told = s3cmd("--verbose", "put", "--continue-put", source / "large", f"s3://{bucket}/{key}")
+    assert "part 1, skipping" in told and "part 2, skipping" not in told, told
+    # It was this very upload.
+    with pytest.raises(ClientError) as error:
+        s3.list_parts(Bucket=bucket, Key=key, UploadId=begun)
+    assert error.value.response["Error"]["Code"] == "NoSuchUpload"
+    head = s3.head_object(Bucket=bucket, Key=key)
+    assert head["ETag"] == s3_etag(data, 5 * MIB) and s3.get_object(Bucket=bucket, Key=key)["Body"].read() == data
 
 
 def test_s5cmd(stack, bucket, prefix, tmp_path):

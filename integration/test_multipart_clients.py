@@ -102,6 +102,47 @@ def test_aws_cli_2(stack, bucket, prefix, tmp_path, s3):
     assert "NoSuchUpload" in aws("s3api", "list-parts", *named, code=None)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"Tagging": "a=1&b=two%20words"},
+        {"StorageClass": "STANDARD"},
+        {"StorageClass": "STANDARD_IA"},
+        {"ACL": "private"},
+        {"ACL": "public-read"},
+        {"CacheControl": "no-cache", "ContentDisposition": "inline", "ContentEncoding": "br", "ContentLanguage": "de"},
+        {"Expires": datetime(2030, 1, 1, tzinfo=timezone.utc), "Metadata": {"a": "1", "b": "two words"}},
+        {"WebsiteRedirectLocation": "/other"},
+    ],
+    ids=lambda given: "-".join(given.values()) if set(given) & {"StorageClass", "ACL"} else "-".join(given),
+)
+def test_what_create_is_given_is_the_objects(storage, s3, raw, bucket, prefix, given):
+    """The same as of an upload straight to the storage, which need not take all of it."""
+    seen = []
+    for client, key in ((raw, f"{prefix}straight"), (s3, f"{prefix}through")):
+        try:
+            upload(client, bucket, key, {1: noise(5 * MIB), 2: b"end"}, **given)
+        except ClientError as error:
+            seen.append(error.response["Error"]["Code"])
+            continue
+        head = client.head_object(Bucket=bucket, Key=key)
+        headers = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires", "WebsiteRedirectLocation")
+        shown = {name: head.get(name) for name in (*headers, "StorageClass")}
+        shown["metadata"] = {name: head["Metadata"].get(name) for name in given.get("Metadata", {})}
+        for what, answer in (("get_object_tagging", "TagSet"), ("get_object_acl", "Grants")):
+            try:
+                told = getattr(client, what)(Bucket=bucket, Key=key)[answer]
+                shown[what] = sorted(told, key=str)
+            except ClientError as error:
+                shown[what] = error.response["Error"]["Code"]
+        seen.append(shown)
+    assert seen[1] == seen[0]
+    if "Tagging" in given:
+        assert seen[1]["get_object_tagging"] == [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "two words"}]
+    if "Metadata" in given:
+        assert seen[1]["metadata"] == given["Metadata"]
+
+
 def test_bucket_with_object_lock(stack, storage, s3, raw, prefix):
     bucket = "data-locked"
     try:
@@ -114,6 +155,8 @@ def test_bucket_with_object_lock(stack, storage, s3, raw, prefix):
     upload(s3, bucket, key, parts, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
     kept = s3.get_object_retention(Bucket=bucket, Key=key)["Retention"]
     assert (kept["Mode"], kept["RetainUntilDate"]) == ("GOVERNANCE", until)
+    upload(s3, bucket, f"{prefix}held", {1: b"small"}, ObjectLockLegalHoldStatus="ON")
+    assert s3.get_object_legal_hold(Bucket=bucket, Key=f"{prefix}held")["LegalHold"]["Status"] == "ON"
     got = s3.get_object(Bucket=bucket, Key=key)
     whole = b"".join(parts[number] for number in sorted(parts))
     assert got["Body"].read() == whole and got["VersionId"]

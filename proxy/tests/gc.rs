@@ -321,19 +321,6 @@ async fn a_copy_whose_process_ended_is_ended() {
     assert_eq!(stack.get("made").await.body, random(7, 12 << 20));
 }
 
-/// Until the record of the one copy that runs is another one.
-async fn renewed(stack: &Stack) {
-    let record = || {
-        let names = kept(stack);
-        assert!(names.len() == 1 && names[0].ends_with("/own"), "{names:?}");
-        stack.store.stored(SYSTEM, &names[0]).unwrap().body
-    };
-    let before = record();
-    while record() == before {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_copy_that_runs_says_so_and_is_not_ended() {
     let stack = Stack::with(Options {
@@ -353,24 +340,41 @@ async fn a_copy_that_runs_says_so_and_is_not_ended() {
         (Relay::to(stack.store.address()).await, Relay::to(stack.store.address()).await);
     let (client, _) = stack.changed_replica_over(copying.address, often).await;
     let (_, collector) = stack.replica_over(collecting.address).await;
-    // What is judged is as it was; then the copy speaks up, and then the storage says that it has the upload.
-    let (part, asked) = (Gate::new(), Gate::new());
-    copying.once(Method::PUT, "partNumber=2", Act::Wait(part.clone()));
-    collecting.once(Method::GET, "max-parts=1", Act::Wait(asked.clone()));
-    let copied =
-        Call::new("PUT", format!("/{BUCKET}/made")).header("x-amz-copy-source", format!("{BUCKET}/legacy"));
-    let (copied, ()) = tokio::join!(client.send(copied), async {
-        part.arrival().await;
-        renewed(&stack).await;
-        let (fates, ()) = tokio::join!(collect(&collector), async {
-            asked.arrival().await;
-            renewed(&stack).await;
-            asked.open();
-        });
-        assert_eq!(fates, [Fate::Young]);
-        assert_eq!(begun(&stack).await.len(), 1);
-        part.open();
+    // What is judged is as it was; then the storage says that it has the upload, and the copy speaks up.
+    let (part, renewal, asked) = (Gate::new(), Gate::new(), Gate::new());
+    let (held, late, mut records) = (part.clone(), renewal.clone(), 0);
+    copying.run(move |method, target| match *method {
+        Method::PUT if target.contains("partNumber=2") => Act::Wait(held.clone()),
+        Method::PUT if target.contains("/own") => {
+            records += 1;
+            if records == 1 { Act::Pass } else { Act::Wait(late.clone()) }
+        }
+        _ => Act::Pass,
     });
+    collecting.once(Method::GET, "max-parts=1", Act::Wait(asked.clone()));
+    let record = || {
+        let names = kept(&stack);
+        assert!(names.len() == 1 && names[0].ends_with("/own"), "{names:?}");
+        stack.store.stored(SYSTEM, &names[0]).unwrap().body
+    };
+    let call = Call::new("PUT", format!("/{BUCKET}/made"));
+    let (copied, ()) =
+        tokio::join!(client.send(call.header("x-amz-copy-source", format!("{BUCKET}/legacy"))), async {
+            part.arrival().await;
+            renewal.arrival().await;
+            let before = record();
+            let (fates, ()) = tokio::join!(collect(&collector), async {
+                asked.arrival().await;
+                renewal.open();
+                while record() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                asked.open();
+            });
+            assert_eq!(fates, [Fate::Young]);
+            assert_eq!(begun(&stack).await.len(), 1);
+            part.open();
+        });
     assert_eq!(copied.status, 200, "{}", copied.text());
     assert_eq!(stack.get("made").await.body, plain);
     assert!(begun(&stack).await.is_empty());
@@ -620,7 +624,7 @@ async fn a_storage_that_fails_or_lies_loses_nothing() {
     assert!(stack.store.stored(SYSTEM, "format").is_some());
     // Deletions that fail leave something, and it goes the next time.
     end(&stack, "k", &id).await;
-    stack.store.faults().on(Method::DELETE, "/mpu/", Fault::Status(500, "InternalError".to_owned()));
+    stack.store.faults().on(Method::POST, "delete", Fault::Status(500, "InternalError".to_owned()));
     assert!(matches!(collect(&stack.services).await[..], [Fate::Kept(_)]));
     assert!(state(&stack).ends_with("/state"), "the state went before what it explains");
     assert!(matches!(collect(&stack.services).await[..], [Fate::Ended(_)]));

@@ -381,3 +381,172 @@ async fn the_newest_attempt_is_the_last_one_whatever_the_replicas_clocks_say() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(stack.get("k").await.body, last.1);
 }
+
+#[tokio::test]
+async fn what_create_is_given_goes_along() {
+    let stack = Stack::start().await;
+    let given = vec![
+        ("x-amz-tagging", "a=1&b=2".to_owned()),
+        ("x-amz-acl", "private".to_owned()),
+        ("x-amz-storage-class", "STANDARD_IA".to_owned()),
+        ("x-amz-object-lock-mode", "GOVERNANCE".to_owned()),
+        ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z".to_owned()),
+        ("x-amz-object-lock-legal-hold", "ON".to_owned()),
+        ("x-amz-website-redirect-location", "/other".to_owned()),
+        ("cache-control", "no-cache".to_owned()),
+        ("content-disposition", "inline".to_owned()),
+        ("content-type", "text/x".to_owned()),
+        ("x-amz-meta-a", "1".to_owned()),
+    ];
+    let own = vec![
+        ("x-amz-checksum-algorithm", "SHA256".to_owned()),
+        ("x-amz-checksum-type", "COMPOSITE".to_owned()),
+        ("x-amz-server-side-encryption", "AES256".to_owned()),
+    ];
+    create(&stack.proxy, "k", &[given.clone(), own.clone()].concat()).await;
+    let journal = stack.store.journal().take();
+    let begun =
+        journal.iter().find(|seen| seen.method == Method::POST && seen.target.contains("uploads")).unwrap();
+    for (name, value) in &given {
+        assert_eq!(begun.headers.get(*name).unwrap(), value, "{name}");
+    }
+    for (name, _) in &own {
+        assert!(!begun.headers.contains_key(*name), "{name}");
+    }
+    // What speaks of an object ends with the request that makes one.
+    let id = create(&stack.proxy, "tagged", &vec![("x-amz-tagging", "a=1".to_owned())]).await;
+    let tag = stored(&stack.proxy, "tagged", &id, 1, b"x").await;
+    assert_eq!(complete(&stack.proxy, "tagged", &id, &[(1, tag)]).await.status, 200);
+    let tags = stack.proxy.send(Call::new("GET", format!("/{BUCKET}/tagged?tagging"))).await.text();
+    assert_eq!((between(&tags, "Key"), between(&tags, "Value")), ("a".to_owned(), "1".to_owned()));
+}
+
+#[tokio::test]
+async fn every_page_of_the_storages_parts_is_read() {
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let bodies = [random(1, MIN), random(2, MIN + 1), random(3, 10)];
+    let mut tags = Vec::new();
+    for (number, body) in (1..).zip(&bodies) {
+        tags.push((number, stored(&stack.proxy, "k", &id, number, body).await));
+    }
+    let call = || Call::new("GET", format!("/{BUCKET}/k?uploadId={id}"));
+    let first = between(&stack.backend.send(call()).await.text(), "ETag");
+    let page = format!(
+        "<ListPartsResult><Part><PartNumber>1</PartNumber><ETag>{first}</ETag></Part><IsTruncated>true</IsTruncated>\
+         <NextPartNumberMarker>1</NextPartNumberMarker></ListPartsResult>"
+    );
+    let cut = || {
+        stack.store.faults().on(
+            Method::GET,
+            "uploadId=",
+            Fault::Answer(200, vec![], page.clone().into_bytes()),
+        )
+    };
+    stack.store.journal().take();
+    cut();
+    assert_eq!(stack.proxy.send(call()).await.text().matches("<Part>").count(), 3);
+    let asked = stack.store.journal().take();
+    let pages: Vec<_> = asked.iter().filter(|seen| seen.target.contains("uploadId=")).collect();
+    assert!(pages.len() == 2 && pages[1].target.contains("part-number-marker=1"), "{pages:?}");
+    // A page that leads nowhere is no list.
+    cut();
+    cut();
+    let circle = stack.proxy.send(call()).await;
+    assert_eq!((circle.status, stack.store.faults().waiting()), (502, 0), "{}", circle.text());
+    cut();
+    let done = complete(&stack.proxy, "k", &id, &tags).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(stack.get("k").await.body == bodies.concat());
+}
+
+#[tokio::test]
+async fn an_upload_that_the_storage_takes_apart_is_no_key() {
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let body = random(1, MIN);
+    let tag = stored(&stack.proxy, "k", &id, 1, &body).await;
+    let miss =
+        |method| stack.store.faults().on(method, "uploadId=", Fault::Status(404, "NoSuchKey".to_owned()));
+    let target = format!("/{BUCKET}/k?uploadId={id}");
+    miss(Method::PUT);
+    let sent = part(&stack.proxy, "k", &id, 2, &body, &vec![]).await;
+    miss(Method::GET);
+    let listed = stack.proxy.send(Call::new("GET", target.clone())).await;
+    // There the trailer is what misses it.
+    miss(Method::PUT);
+    let completed = complete(&stack.proxy, "k", &id, &[(1, tag)]).await;
+    miss(Method::DELETE);
+    let aborted = stack.proxy.send(Call::new("DELETE", target)).await;
+    for answer in [sent, listed, completed, aborted] {
+        assert_eq!((answer.status, answer.code()), (404, "NoSuchUpload".to_owned()), "{}", answer.text());
+    }
+    assert_eq!(stack.store.faults().waiting(), 0);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_upload_goes_in_few_requests() {
+    let refused = Fault::Status(501, "NotImplemented".to_owned());
+    let denied = Fault::Status(403, "AccessDenied".to_owned());
+    let silent = Fault::Answer(200, vec![], b"<DeleteResult></DeleteResult>".to_vec());
+    for (fault, most) in [(None, 2), (Some(refused), 9), (Some(denied), 9), (Some(silent), 9)] {
+        let stack = Stack::start().await;
+        let id = create(&stack.proxy, "k", &vec![]).await;
+        for number in [1, 2, 2] {
+            stored(&stack.proxy, "k", &id, number, &random(u64::from(number), 50)).await;
+        }
+        let tag = stored(&stack.proxy, "k", &id, 3, b"last").await;
+        let before = kept(&stack).len();
+        assert_eq!(before, 9);
+        let faulty = fault.is_some();
+        if let Some(fault) = fault {
+            stack.store.faults().on(Method::POST, "delete", fault);
+        }
+        stack.store.journal().take();
+        let done = complete(&stack.proxy, "k", &id, &[(3, tag)]).await;
+        assert_eq!((done.status, kept(&stack).len()), (200, 0), "{}", done.text());
+        let seen = stack.store.journal().take();
+        let count = |method: Method, part: &str| {
+            seen.iter().filter(|seen| seen.method == method && seen.target.contains(part)).count()
+        };
+        let (together, alone) =
+            (count(Method::POST, "s3cloak-system?delete"), count(Method::DELETE, "/mpu/"));
+        assert_eq!(
+            (together, together + alone, alone > 1),
+            (1, if faulty { most + 1 } else { most }, faulty)
+        );
+    }
+    // Storage that cannot just now is asked again later, and the state explains what is left until then.
+    let stack = Stack::start().await;
+    let id = create(&stack.proxy, "k", &vec![]).await;
+    let tag = stored(&stack.proxy, "k", &id, 1, b"last").await;
+    stack.store.faults().on(Method::POST, "delete", Fault::Status(503, "SlowDown".to_owned()));
+    assert_eq!(complete(&stack.proxy, "k", &id, &[(1, tag)]).await.status, 200);
+    assert_eq!(kept(&stack).len(), 3);
+}
+
+#[tokio::test]
+async fn parts_of_an_object_are_listed_where_an_algorithm_was_asked_for() {
+    let stack = Stack::start().await;
+    let crc64 = vec![("x-amz-checksum-algorithm", "CRC64NVME".to_owned())];
+    for (key, asked) in [("none", vec![]), ("crc64", crc64)] {
+        let id = create(&stack.proxy, key, &asked).await;
+        let tags = [
+            (1, stored(&stack.proxy, key, &id, 1, &random(1, MIN)).await),
+            (2, stored(&stack.proxy, key, &id, 2, b"x").await),
+        ];
+        assert_eq!(complete(&stack.proxy, key, &id, &tags).await.status, 200);
+        let call = Call::new("GET", format!("/{BUCKET}/{key}?attributes"));
+        let text =
+            stack.proxy.send(call.header("x-amz-object-attributes", "ObjectParts,Checksum")).await.text();
+        // The object has a checksum either way, and the number of its parts is told.
+        assert_eq!(
+            (text.matches("<ChecksumCRC64NVME>").count(), between(&text, "PartsCount")),
+            (if asked.is_empty() { 1 } else { 3 }, "2".to_owned()),
+            "{text}"
+        );
+        assert_eq!(text.contains("<Part>"), !asked.is_empty(), "{text}");
+        assert_eq!(text.contains("<MaxParts>"), !asked.is_empty(), "{text}");
+        assert!(stack.get(key).await.body == [&random(1, MIN)[..], b"x"].concat());
+    }
+}

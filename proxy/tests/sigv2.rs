@@ -15,6 +15,7 @@ const ON: Options = Options {
     buckets: None,
     listen: "",
     more: "compat: { sigv2: true }",
+    config: None,
     store: None,
     backend: "",
     system: None,

@@ -20,6 +20,7 @@ use super::upload::Upload;
 use super::{Backend, Caller, Outgoing, Response, Step};
 use crate::config::UploadFraming;
 use crate::error::{Code, Error, Result};
+use crate::s3::checksum::content_md5;
 use crate::s3::xml::{ObjectToDelete, parse_initiated, render_complete, render_delete};
 
 mod copies;
@@ -293,8 +294,7 @@ impl Probe<'_> {
         let etag = Some("\"00000000000000000000000000000000\"".to_owned());
         let entry = ObjectToDelete { key, version_id: None, etag, last_modified: None, size: None };
         let document = render_delete([&entry]);
-        let md5 = HeaderValue::try_from(STANDARD.encode(Md5::digest(&document)));
-        out.headers.insert("content-md5", md5.map_err(|e| Error::internal(e.to_string()))?);
+        out.headers.insert("content-md5", content_md5(document.as_bytes()));
         let answered = self.send(out, document.into()).await?.is_success();
         Ok(answered && self.read("entry").await?.is_some())
     }

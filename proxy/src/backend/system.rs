@@ -1,6 +1,7 @@
 //! The system area: the bucket, or prefix of one, where the proxy keeps its own state on a backend. Makes it, checks
 //! that it is ours and fit, names things in it. What is kept there, and how it is sealed, is decided elsewhere.
 
+mod delete;
 mod pages;
 
 use std::time::Duration;

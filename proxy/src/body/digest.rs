@@ -1,9 +1,7 @@
 //! Digests of a plaintext while it passes: payload SHA-256, MD5, checksum. What they are compared with is decided in
 //! `incoming.rs`.
 
-use base64::Engine;
 use bytes::Bytes;
-use http::HeaderValue;
 use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -17,12 +15,6 @@ const MD5_QUEUE: usize = 16;
 /// likes to take; whoever finds none free hashes in its own task.
 const MD5_HELPERS: usize = 64;
 static HELPERS: Semaphore = Semaphore::const_new(MD5_HELPERS);
-
-/// `Content-MD5` of a whole body.
-pub fn content_md5(body: &[u8]) -> HeaderValue {
-    let text = base64::engine::general_purpose::STANDARD.encode(Md5::digest(body));
-    HeaderValue::try_from(text).expect("base64 is a valid header value")
-}
 
 /// MD5, in the request's own task or beside it.
 pub(super) enum Md5Digest {

@@ -12,7 +12,6 @@ mod sealing;
 mod upload;
 
 pub use budget::{BufferBudget, BufferRoom};
-pub use digest::content_md5;
 pub use download::deliver;
 pub use incoming::{Incoming, collect, declared_length, required_length};
 pub use learn::{BodyFacts, Learn};

@@ -5,11 +5,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, StatusCode};
 
 use super::BufferBudget;
-use super::digest::content_md5;
 use super::learn::{BodyFacts, Learn};
 use super::plaintext::Plaintext;
 use crate::backend::{Backend, Body, Caller, Outgoing, Response, Step};
 use crate::error::{Code, Error, Result};
+use crate::s3::checksum::content_md5;
 use crate::s3::xml::first_text;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");

@@ -295,7 +295,7 @@ fn rights_on_keys_name_the_service() {
 #[test]
 fn nothing_may_be_collected_before_a_running_copy_had_time_to_speak_up() {
     let aged = |age: &str| {
-        let system = format!("secret_key: SK\n    system: {{ gc_min_age: {age} }}");
+        let system = format!("secret_key: SK, system: {{ gc_min_age: {age} }}");
         let text = SMALLEST.replacen("secret_key: SK", &system, 1);
         assert_ne!(text, SMALLEST);
         read(&text)

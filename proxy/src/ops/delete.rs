@@ -14,6 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::exchange::{Exchange, Head, Outcome, Reply};
 use crate::plan::answer;
 use crate::s3::S3Request;
+use crate::s3::checksum::content_md5;
 use crate::s3::xml::{
     DeleteResult, FailedKey, MAX_DELETE_BODY, ObjectToDelete, parse_delete, parse_delete_result,
     render_delete, render_delete_result,
@@ -119,7 +120,7 @@ async fn forward(
     let mut out = Outgoing::bucket(Method::POST, route.bucket).flag("delete");
     out.headers = forwarded(&request.headers);
     out.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    out.headers.insert("content-md5", body::content_md5(&body));
+    out.headers.insert("content-md5", content_md5(&body));
     let answered = route.backend.call(&route.caller, out, body).await;
     for object in objects {
         services.info.forget(route.bucket, &object.key, object.version_id.as_deref());

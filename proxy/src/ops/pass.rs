@@ -109,7 +109,7 @@ pub(super) fn forwarded(headers: &HeaderMap, body: &[u8]) -> HeaderMap {
     if body.is_empty() {
         out.remove(CONTENT_TYPE);
     } else {
-        out.insert(HeaderName::from_static("content-md5"), crate::body::content_md5(body));
+        out.insert(HeaderName::from_static("content-md5"), crate::s3::checksum::content_md5(body));
         out.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/xml"));
     }
     out
@@ -155,7 +155,7 @@ mod tests {
             names
         };
         let out = forwarded(&headers, b"<a/>");
-        assert_eq!(out["content-md5"], crate::body::content_md5(b"<a/>"));
+        assert_eq!(out["content-md5"], crate::s3::checksum::content_md5(b"<a/>"));
         assert_eq!(out["content-type"], "text/xml");
         let common = ["origin", "x-amz-acl", "x-amz-confirm-remove-self-bucket-access"];
         assert_eq!(sorted(out), [&["content-md5", "content-type"][..], &common[..]].concat());

@@ -148,13 +148,14 @@ impl PartRecord {
         self.backend_etag.as_ref().is_none_or(|own| here.is_some_and(|etags| etags.contains(own)))
     }
 
-    /// What the layout table says of it.
-    pub fn entry(&self) -> PartEntry {
+    /// What the layout table says of it. S3 shows no checksums of parts whose upload was begun without an algorithm, and so
+    /// none is kept of them once they are an object.
+    pub fn entry(&self, checksums: &Checksums) -> PartEntry {
         PartEntry {
             number: self.number,
             size: self.size,
             salt: self.salt,
-            checksum: Some(self.checksum.clone()),
+            checksum: checksums.explicit.then(|| self.checksum.clone()),
         }
     }
 }

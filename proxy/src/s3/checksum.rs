@@ -3,7 +3,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq;
 
 use crate::error::{Code, Error, Result};
@@ -305,6 +306,11 @@ fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
 
 fn invalid(message: &'static str) -> Error {
     Error::client(Code::InvalidRequest, message)
+}
+
+/// `Content-MD5` of a whole body.
+pub fn content_md5(body: &[u8]) -> HeaderValue {
+    HeaderValue::try_from(STANDARD.encode(Md5::digest(body))).expect("base64 is a valid header value")
 }
 
 #[cfg(test)]

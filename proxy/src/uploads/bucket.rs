@@ -1,7 +1,7 @@
 //! What is kept of the uploads of a whole bucket, for when it is deleted: named while it stands, removed once it is gone.
 
+use super::Uploads;
 use super::folder::{Folder, of_bucket};
-use super::{Uploads, delete_all};
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::s3::name::BucketName;
@@ -38,10 +38,12 @@ impl BucketRecords {
     /// Removes them; how many there were. The states first: from then on no upload of the bucket goes on.
     pub async fn remove(self, uploads: &Uploads, backend: &Backend) -> Result<u64> {
         let area = backend.system().await?;
-        let states = self.uploads.iter().map(Folder::state).collect();
+        let states: Vec<String> = self.uploads.iter().map(Folder::state).collect();
         for folder in self.uploads {
             uploads.forget_folder(backend, folder);
         }
-        Ok(delete_all(&area, states).await? + delete_all(&area, self.others).await?)
+        area.delete_all(&states).await?;
+        area.delete_all(&self.others).await?;
+        Ok((states.len() + self.others.len()) as u64)
     }
 }

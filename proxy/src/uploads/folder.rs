@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::{UploadRef, delete_all};
+use super::UploadRef;
 use crate::backend::SystemArea;
 use crate::error::Result;
 use crate::s3::name::BucketName;
@@ -67,7 +67,8 @@ impl Folder {
             let all = names.len();
             names.retain(|name| *name != state);
             stood += (all - names.len()) as u64;
-            removed += delete_all(area, names).await?;
+            area.delete_all(&names).await?;
+            removed += names.len() as u64;
         }
         area.delete(&state).await?;
         Ok(removed + stood)

@@ -17,10 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
 
-use crate::backend::{Backend, Named, SystemArea};
+use crate::backend::{Backend, Named};
 use crate::error::{Code, Error, Result};
 use crate::keys::Keyring;
 use crate::metrics::TamperAlarm;
@@ -43,8 +42,6 @@ const AGE: Duration = Duration::from_secs(600);
 /// Between two renewals of a running copy's record: several fit into the shortest `gc_min_age`, so that one that fails, or
 /// waits for the storage as long as it may, does no harm.
 const RENEWAL: Duration = Duration::from_secs(5 * 60);
-/// Deletions at once where an upload's records go.
-const DELETIONS: usize = 16;
 
 /// Which upload.
 #[derive(Clone, Copy, Debug)]
@@ -199,17 +196,6 @@ impl UploadState {
     fn parts(&self) -> String {
         format!("{}/parts/", self.folder.as_str())
     }
-}
-
-/// Deletes objects of the area, some at once; how many there were.
-async fn delete_all(area: &SystemArea, names: Vec<String>) -> Result<u64> {
-    let count = names.len() as u64;
-    let deletions = names.into_iter().map(|name| {
-        let area = area.clone();
-        async move { area.delete(&name).await }
-    });
-    stream::iter(deletions).buffer_unordered(DELETIONS).try_collect::<()>().await?;
-    Ok(count)
 }
 
 /// S3's own words.

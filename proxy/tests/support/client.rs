@@ -262,7 +262,7 @@ pub async fn read_answer(tcp: &mut TcpStream, head: bool) -> Answer {
 }
 
 /// The bytes of the chunks that are there, and whether they are all.
-fn unchunked(mut wire: &[u8]) -> (Vec<u8>, bool) {
+pub fn unchunked(mut wire: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Some(end) = find(wire, b"\r\n") {
         let line = String::from_utf8_lossy(&wire[..end]);

@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
+use super::behind::error_about;
 use super::upload;
 use crate::auth::Verified;
-use crate::backend::error_from;
 use crate::error::{Code, Result};
 use crate::exchange::{Head, Outcome, Reply};
 use crate::ops::Route;
@@ -36,7 +36,7 @@ pub(super) async fn abort_multipart_upload(
         services.uploads.remove(route.backend, &at).await?;
         return Ok(Outcome::Reply(Reply::empty(Head { status: StatusCode::NO_CONTENT, headers })));
     }
-    let error = error_from(response, &target.names()).await;
+    let error = error_about(response, &target.names()).await;
     if *error.code() == Code::NoSuchUpload {
         // It has ended already, and its state was left behind.
         services.uploads.remove(route.backend, &at).await?;

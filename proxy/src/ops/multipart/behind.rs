@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_format::{Envelope, Kind, ObjectSecrets};
 
-use crate::backend::{Response, error_from};
+use crate::backend::{Names, Response, error_from};
 use crate::body;
 use crate::error::{Code, Error, Result};
 use crate::info::{self, Target};
@@ -14,8 +14,10 @@ use crate::keys::random::SystemRandom;
 use crate::ops::late;
 use crate::ops::write_key::WriteKey;
 use crate::plan::answer;
+use crate::s3::checksum::content_md5;
 use crate::s3::etag;
 use crate::s3::xml::{first_text, parse_initiated, render_complete};
+use crate::uploads::no_such_upload;
 
 /// Answers about uploads, lists of parts included.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
@@ -78,6 +80,13 @@ pub(in crate::ops) async fn complete(
     if etag.is_empty() { Err(unreadable()) } else { Ok((headers, etag)) }
 }
 
+/// What the backend says against a request on an upload's parts. Storage that takes the upload apart just then may miss a file
+/// of it, and call that a key: there is no key that such a request could miss.
+pub(super) async fn error_about(response: Response, names: &Names<'_>) -> Error {
+    let error = error_from(response, names).await;
+    if *error.code() == Code::NoSuchKey { no_such_upload().because(error.to_string()) } else { error }
+}
+
 /// Stores a trailer as part `number`; the answer may be an error.
 pub(in crate::ops) async fn store_trailer(
     target: &Target<'_>,
@@ -87,7 +96,7 @@ pub(in crate::ops) async fn store_trailer(
 ) -> Result<Response> {
     let mut out = target.outgoing(Method::PUT).param("partNumber", number.to_string()).param("uploadId", id);
     // A bucket with Object Lock wants a digest, and elsewhere it does no harm.
-    out.headers.insert(HeaderName::from_static("content-md5"), body::content_md5(&trailer));
+    out.headers.insert(HeaderName::from_static("content-md5"), content_md5(&trailer));
     target.backend.call(target.caller, out, trailer).await
 }
 

@@ -12,7 +12,6 @@ use object_format::{EtagFact, Mode, SealedFacts, list_tag, seal_trailer, upload_
 use super::behind::{self, MAX_ANSWER};
 use super::{sse_headers, upload};
 use crate::auth::Verified;
-use crate::backend::error_from;
 use crate::body;
 use crate::config::EtagPolicy;
 use crate::error::{Blame, Code, Error, Result};
@@ -148,7 +147,7 @@ impl Completion<'_> {
         let headers = &self.request.headers;
         translate_conditions(self.services, &self.target, headers, Writing::Complete, &mut conditions)
             .await?;
-        let entries: Vec<_> = chosen.iter().map(PartRecord::entry).collect();
+        let entries: Vec<_> = chosen.iter().map(|part| part.entry(state.checksums())).collect();
         let (upload_tag, list_tag) = self.tags();
         let trailer = seal_trailer(state.trailer_key(), &entries, &facts, &upload_tag, &list_tag)
             .map_err(|e| Error::internal(format!("sealing a trailer: {e}")))?;
@@ -178,7 +177,7 @@ impl Completion<'_> {
         let held = if last.is_held() { Some(last) } else { None };
         let response = last::store(self, state, number, held, trailer).await?;
         if response.status != StatusCode::OK {
-            return Err(error_from(response, &self.target.names()).await);
+            return Err(behind::error_about(response, &self.target.names()).await);
         }
         parts.push((number, info::backend_etag(&response.headers)?));
         Ok(parts)
@@ -312,7 +311,7 @@ pub(super) async fn backend_parts(target: &Target<'_>, upload: &str) -> Result<(
         }
         let response = target.backend.call(target.caller, out, Bytes::new()).await?;
         if response.status != StatusCode::OK {
-            return Err(error_from(response, &target.names()).await);
+            return Err(behind::error_about(response, &target.names()).await);
         }
         let page = parse_backend_parts(&response.body.collect(MAX_ANSWER).await?)?;
         let mut news = false;

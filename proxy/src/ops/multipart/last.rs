@@ -7,10 +7,10 @@ use object_format::length::segment_len;
 use super::behind::store_trailer;
 use super::complete::Completion;
 use crate::backend::{Response, Step};
-use crate::body::content_md5;
 use crate::error::{Error, Result};
 use crate::info;
 use crate::plan::multipart::{MIN_PART, PartRecord};
+use crate::s3::checksum::content_md5;
 use crate::uploads::{UploadState, no_such_upload};
 
 /// Up to this many bytes, and where `limits.buffers` has room, the last part is put together in memory: a held one that its

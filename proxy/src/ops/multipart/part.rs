@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use object_format::length::segment_len;
 use object_format::{ObjectSecrets, trailer_len};
 
-use super::{check_customer, sse_headers, upload};
+use super::{behind, check_customer, sse_headers, upload};
 use crate::auth::Verified;
 use crate::backend::{Caller, Names, Response, error_from};
 use crate::body::{self, BodyFacts, ClientBody, Learn, PartSealing, Plaintext, Sealing, Stored};
@@ -135,8 +135,11 @@ impl OpenSlot<'_> {
             body::store(plain, budget, backend, target.caller, out, &self.sealing()).await?
         };
         if response.status != StatusCode::OK {
-            let names = if held { Names::default() } else { target.names() };
-            let error = error_from(response, &names).await;
+            let error = if held {
+                error_from(response, &Names::default()).await
+            } else {
+                behind::error_about(response, &target.names()).await
+            };
             if *error.code() == Code::NoSuchUpload {
                 services.uploads.forget(backend, at);
             }
