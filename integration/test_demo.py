@@ -3,10 +3,11 @@
 import subprocess
 
 import pytest
+from botocore.exceptions import ClientError
 
 from harness.data import noise
-from harness.process import TOOLS, clean_env
-from harness.proxy import Demo
+from harness.process import TOOLS, clean_env, free_port
+from harness.proxy import BINARY, Demo
 from harness.wire import wait_for
 
 
@@ -48,3 +49,26 @@ def test_it_is_all_there_after_a_restart(demo, tmp_path):
 
 def test_it_listens_on_loopback_unless_told(demo):
     assert "127.0.0.1" in demo.log() and "0.0.0.0" not in demo.log()
+
+
+def test_a_folder_has_one_demo_at_a_time(demo, tmp_path):
+    config = (demo.data / "config.yaml").read_bytes()
+    second = subprocess.run(
+        [str(BINARY), "demo", "--listen", f"127.0.0.1:{free_port()}", "--data-dir", str(demo.data)],
+        env=clean_env(), capture_output=True, text=True, timeout=60,
+    )
+    assert second.returncode != 0 and "--data-dir" in second.stderr
+    assert (demo.data / "config.yaml").read_bytes() == config
+    assert demo.client().list_buckets()["Buckets"]
+
+
+def test_a_version_that_there_is_not_takes_no_object_with_it(demo):
+    s3 = demo.client()
+    s3.put_object(Bucket="demo", Key="v.txt", Body=b"the only version")
+    missing = {"Key": "v.txt", "VersionId": "3sL4kqtJlcpXroDTDmJ"}
+    with pytest.raises(ClientError) as refused:
+        s3.delete_object(Bucket="demo", **missing)
+    assert refused.value.response["Error"]["Code"] == "InvalidArgument"
+    failed = s3.delete_objects(Bucket="demo", Delete={"Objects": [missing]})["Errors"]
+    assert [entry["Code"] for entry in failed] == ["InvalidArgument"]
+    assert s3.get_object(Bucket="demo", Key="v.txt")["Body"].read() == b"the only version"

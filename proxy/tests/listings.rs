@@ -215,6 +215,16 @@ async fn pages_follow_each_other() {
 }
 
 #[tokio::test]
+async fn an_empty_page_size_is_none() {
+    let stack = Stack::start().await;
+    stack.put("a", b"data").await;
+    for listing in ["max-keys=", "list-type=2&max-keys=", "versions&max-keys"] {
+        assert_eq!(sizes(&list(&stack, listing).await), [4], "{listing}");
+    }
+    assert_eq!(list(&stack, "list-type=2&max-keys=x").await.status, 400);
+}
+
+#[tokio::test]
 async fn odd_keys_are_found_under_either_encoding() {
     let stack = Stack::start().await;
     let keys = ["a b+c", "a//b", "../x", "dir/", "p%2Fq", "r&<s>\"'", "uni\u{e9}\u{1f600}"];

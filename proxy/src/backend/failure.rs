@@ -72,7 +72,8 @@ impl Document {
 }
 
 fn is_code(code: &str) -> bool {
-    (1..=64).contains(&code.len())
+    code.starts_with(|first: char| first.is_ascii_alphabetic())
+        && code.len() <= 64
         && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'))
 }
 

@@ -114,3 +114,12 @@ fn only_region_names_can_move_a_request() {
         assert!(!is_region(bad), "{bad}");
     }
 }
+
+#[tokio::test]
+async fn a_number_is_no_code() {
+    let body = "<Error><Code>400</Code><Message>Bad Request</Message></Error>";
+    let error = rebuilt(400, &[], body).await;
+    assert_eq!((error.code(), error.message()), (&Code::BadRequest, "Bad Request"));
+    let body = "<Error><Code>404</Code></Error>";
+    assert_eq!(rebuilt(404, &[], body).await.code(), &Code::NoSuchKey);
+}

@@ -1,6 +1,7 @@
 //! `demo`: storage, keys and proxy in one process, and the lines to paste. Everything that it needs beyond the rooms of
 //! `serve` is the embedded storage.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
@@ -65,6 +66,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Fail
     let folder = &arguments.data_dir;
     let made = std::fs::create_dir_all(folder);
     made.map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
+    // Until the process ends.
+    let _held = hold(folder)?;
     // Told here and not by the gateway, so that the lines to paste are printed only where they will work.
     let taken = TcpListener::bind(arguments.listen);
     drop(taken.map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}", arguments.listen)))?);
@@ -194,6 +197,22 @@ fn random_secret() -> String {
     hex::encode(bytes)
 }
 
+/// Keeps other demos out of the folder for as long as the file is open: one would overwrite the configuration that another
+/// one has told people to use, and neither would see what the other stores.
+fn hold(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join("lock");
+    let told = |error: std::io::Error| Failure::Failed(format!("{}: {error}", path.display()));
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(told)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::Failed(format!(
+            "another demo is running in {}: end it, or name another folder with --data-dir",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(told(error)),
+    }
+}
+
 /// Writes a file that only its owner can read.
 fn write_private(file: &Path, text: &str) -> Result<(), Failure> {
     let written = std::fs::OpenOptions::new()
@@ -222,6 +241,17 @@ mod tests {
         assert_eq!(shell("it's"), r"'it'\''s'");
         let lines = client.instructions(Path::new("my data"), "s3cloak");
         assert!(lines.contains("'my data'/storage/demo/hello.txt"), "{lines}");
+    }
+
+    #[test]
+    fn a_folder_has_one_demo_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = hold(folder.path()).unwrap();
+        let second = hold(folder.path()).unwrap_err();
+        assert!(matches!(second, Failure::Failed(text) if text.contains("--data-dir")));
+        drop(first);
+        hold(folder.path()).unwrap();
+        assert!(hold(&folder.path().join("missing")).is_err());
     }
 
     #[test]

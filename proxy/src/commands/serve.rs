@@ -13,14 +13,6 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     for advice in check_config::advice(&config) {
         tracing::warn!("{advice}");
     }
-    for listener in &config.listen {
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            address = %listener.address,
-            tls = listener.tls.is_some(),
-            "serving S3"
-        );
-    }
     gateway(config)
 }
 

@@ -68,6 +68,15 @@ pub fn run(services: Arc<Services>) -> Result<(), String> {
         Housekeeping { services: services.clone(), certificates },
     ));
     exit_when_drained(&server, services);
+    // Not before everything was found free.
+    for listener in &config.listen {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address = %listener.address,
+            tls = listener.tls.is_some(),
+            "serving S3"
+        );
+    }
     server.run_forever()
 }
 

@@ -30,6 +30,8 @@ const MAX_SKIPS: usize = 8;
 pub async fn list(services: &Services, request: &Verified<S3Request>) -> Result<Outcome> {
     let route = Route::of(services, request)?;
     let mut query = request.backend_query();
+    // Which S3 takes for none.
+    query.retain(|p| p.name != b"max-keys" || !p.value.as_deref().unwrap_or_default().is_empty());
     let mut skipped = false;
     for _ in 0..MAX_SKIPS {
         let response = fetch(&route, request, query.clone()).await?;

@@ -30,16 +30,19 @@ impl WriteConditions {
         if let Some(condition) = &self.if_match {
             let Some(object) = current else { return Err(s3_error!(NoSuchKey)) };
             if !matches(condition, object) {
-                return Err(s3_error!(PreconditionFailed));
+                return Err(failed());
             }
         }
         match (&self.if_none_match, current) {
-            (Some(condition), Some(object)) if matches(condition, object) => {
-                Err(s3_error!(PreconditionFailed))
-            }
+            (Some(condition), Some(object)) if matches(condition, object) => Err(failed()),
             _ => Ok(()),
         }
     }
+}
+
+/// An entry of DeleteObjects shows the sentence as it is.
+fn failed() -> S3Error {
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
 /// The four conditions of a read, or of a copy's source.

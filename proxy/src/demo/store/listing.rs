@@ -108,8 +108,8 @@ impl Names {
 }
 
 pub(super) fn page_size(asked: Option<i32>) -> S3Result<(i32, usize)> {
-    let asked = asked.unwrap_or(MAX_KEYS);
-    let size = usize::try_from(asked.min(MAX_KEYS));
+    let asked = asked.unwrap_or(MAX_KEYS).min(MAX_KEYS);
+    let size = usize::try_from(asked);
     Ok((asked, size.map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))?))
 }
 

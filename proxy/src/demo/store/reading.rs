@@ -4,8 +4,8 @@ use std::ops::Range as Span;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::dto::{
-    ETag, GetObjectInput, GetObjectOutput, GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput, Range,
-    Tag,
+    ETag, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput,
+    HeadObjectOutput, Range, Tag,
 };
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 
@@ -111,7 +111,9 @@ impl Store {
         Ok(response)
     }
 
-    pub(super) fn tags(&self, bucket: &str, key: &str) -> S3Result<GetObjectTaggingOutput> {
+    pub(super) fn tags(&self, input: &GetObjectTaggingInput) -> S3Result<GetObjectTaggingOutput> {
+        refuse_version(input.version_id.as_deref())?;
+        let (bucket, key) = (&input.bucket, &input.key);
         self.catalog.with_bucket(bucket, |_| ())?;
         let object = self.catalog.find(bucket, key).ok_or_else(|| s3_error!(NoSuchKey))?;
         let tag =
@@ -163,8 +165,13 @@ impl Store {
     }
 }
 
+/// A version that a write or delete names has to be the one that there is: it would go in place of it.
+pub(super) fn refuse_other_version(version: Option<&str>) -> S3Result<()> {
+    refuse_version(version).map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified"))
+}
+
 /// The store keeps one version of an object, and that has no id.
-fn refuse_version(version: Option<&str>) -> S3Result<()> {
+pub(super) fn refuse_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null") => Ok(()),
         Some(_) => Err(s3_error!(NoSuchVersion)),

@@ -91,7 +91,13 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(Fault::Stall) => std::future::pending().await,
         _ => {}
     }
-    let mut response = shared.service.call(request.map(Body::from)).await?.map(Faulty::whole);
+    if request.method() == http::Method::OPTIONS {
+        // No bucket here has CORS rules, and `s3s` knows no preflight.
+        return refusal(403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.", false);
+    }
+    let response = shared.service.call(request.map(Body::from)).await?;
+    let is_xml = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+    let mut response = response.map(|body| Faulty::whole(if is_xml { as_references(body) } else { body }));
     if let Some(Status(status)) = response.extensions_mut().remove() {
         *response.status_mut() = status;
     }
@@ -124,8 +130,30 @@ fn set_headers(response: &mut Response<Faulty>, headers: &[(String, String)]) ->
     Ok(())
 }
 
+/// Control characters in names go as character references, as S3 writes them: a bare CR would be read back as LF. NUL has none. What is
+/// not in memory is no document of the store's.
+fn as_references(body: Body) -> Body {
+    let is_bare = |byte: &u8| matches!(byte, 1..=8 | 11..=31);
+    let Some(document) = body.bytes().filter(|document| document.iter().any(is_bare)) else { return body };
+    let mut out = Vec::with_capacity(document.len() + 64);
+    for byte in document {
+        if is_bare(&byte) {
+            out.extend_from_slice(format!("&#x{byte:X};").as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+    Body::from(Bytes::from(out))
+}
+
 fn error_answer(status: u16, code: &str, head: bool) -> Result<Response<Faulty>, StdError> {
-    let xml = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code></Error>");
+    refusal(status, code, "", head)
+}
+
+fn refusal(status: u16, code: &str, message: &str, head: bool) -> Result<Response<Faulty>, StdError> {
+    let message = if message.is_empty() { String::new() } else { format!("<Message>{message}</Message>") };
+    let xml =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code>{message}</Error>");
     let body = if head { Body::empty() } else { Body::from(Bytes::from(xml)) };
     let mut response = Response::new(Faulty::whole(body));
     *response.status_mut() = StatusCode::from_u16(status)?;

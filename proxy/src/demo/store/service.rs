@@ -11,6 +11,10 @@ use super::Quirks;
 use super::catalog::Catalog;
 use super::multipart::Uploads;
 use super::object::{owner, timestamp};
+use super::reading::refuse_version;
+
+/// Where every bucket is.
+const REGION: &str = "us-east-1";
 
 /// The store as `s3s` sees it.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl S3 for Store {
 
     async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         self.catalog.with_bucket(&req.input.bucket, |_| ())?;
-        reply(HeadBucketOutput::default())
+        reply(HeadBucketOutput { bucket_region: Some(REGION.to_owned()), ..Default::default() })
     }
 
     async fn get_bucket_location(
@@ -179,13 +183,14 @@ impl S3 for Store {
         &self,
         req: S3Request<GetObjectTaggingInput>,
     ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-        reply(self.tags(&req.input.bucket, &req.input.key)?)
+        reply(self.tags(&req.input)?)
     }
 
     async fn put_object_tagging(
         &self,
         req: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        refuse_version(req.input.version_id.as_deref())?;
         self.set_tags(&req.input.bucket, &req.input.key, req.input.tagging.tag_set)?;
         reply(PutObjectTaggingOutput::default())
     }
@@ -194,6 +199,7 @@ impl S3 for Store {
         &self,
         req: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        refuse_version(req.input.version_id.as_deref())?;
         self.set_tags(&req.input.bucket, &req.input.key, Vec::new())?;
         reply(DeleteObjectTaggingOutput::default())
     }

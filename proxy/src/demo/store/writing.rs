@@ -10,7 +10,7 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::conditions::WriteConditions;
 use super::object::{Object, now, parse_tags, stored_headers};
-use super::reading::md5_tag;
+use super::reading::{md5_tag, refuse_other_version};
 use super::receive::Declared;
 use super::service::Store;
 
@@ -70,6 +70,7 @@ impl Store {
     }
 
     pub(super) fn delete(&self, input: DeleteObjectInput) -> S3Result<()> {
+        refuse_other_version(input.version_id.as_deref())?;
         self.catalog.remove(&input.bucket, &input.key, &self.write_conditions(input.if_match, None))
     }
 
@@ -85,14 +86,16 @@ impl Store {
             let condition =
                 |etag: ETag| if etag.value() == "*" { ETagCondition::Any } else { ETagCondition::ETag(etag) };
             let conditions = self.write_conditions(etag.map(condition), None);
-            match self.catalog.remove(&input.bucket, &object.key, &conditions) {
+            let removed = refuse_other_version(object.version_id.as_deref())
+                .and_then(|()| self.catalog.remove(&input.bucket, &object.key, &conditions));
+            match removed {
                 Ok(()) if quiet => {}
                 Ok(()) => deleted.push(DeletedObject { key: Some(object.key), ..Default::default() }),
                 Err(error) => errors.push(Error {
                     code: Some(error.code().as_str().to_owned()),
                     key: Some(object.key),
                     message: error.message().map(str::to_owned),
-                    version_id: None,
+                    version_id: object.version_id,
                 }),
             }
         }

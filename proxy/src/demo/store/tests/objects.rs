@@ -80,6 +80,26 @@ async fn every_key_round_trips(config: StoreConfig) {
 }
 
 #[tokio::test]
+async fn names_in_listings_are_what_xml_reads_back() {
+    let fixture = Fixture::start(memory());
+    fixture.put("/a%0Db%01c%0Ad", b"x").await;
+    let listed = fixture.get("?list-type=2").await.ok();
+    assert_eq!(listed.elements("Key"), ["a&#xD;b&#x1;c\nd"]);
+}
+
+#[tokio::test]
+async fn pages_are_of_a_thousand_at_most_and_say_so() {
+    let fixture = Fixture::start(memory());
+    for (asked, told) in [("1001", "1000"), ("2147483647", "1000"), ("1000", "1000"), ("7", "7"), ("0", "0")]
+    {
+        let page = fixture.get(&format!("?list-type=2&max-keys={asked}")).await.ok();
+        assert_eq!(page.elements("MaxKeys"), [told], "{asked}");
+    }
+    let head = fixture.call(Method::HEAD, "", &[], b"").await.ok();
+    assert_eq!(head.header("x-amz-bucket-region"), Some("us-east-1"));
+}
+
+#[tokio::test]
 async fn every_key_round_trips_in_memory() {
     every_key_round_trips(memory()).await;
 }

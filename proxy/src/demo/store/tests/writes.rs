@@ -165,6 +165,32 @@ async fn write_conditions_hold() {
 }
 
 #[tokio::test]
+async fn a_version_that_there_is_not_takes_no_object_with_it() {
+    let fixture = Fixture::start(memory());
+    fixture.put("/o", b"1").await;
+    let missing = "/o?versionId=3sL4kqtJlcpXroDTDmJ";
+    fixture.call(Method::DELETE, missing, &[], b"").await.refused(400, "InvalidArgument");
+    let xml = "<Delete><Object><Key>o</Key><VersionId>3sL4kqtJlcpXroDTDmJ</VersionId></Object></Delete>";
+    let answer = fixture.call(Method::POST, "?delete", &[], xml.as_bytes()).await.ok();
+    assert_eq!(answer.elements("Code"), ["InvalidArgument"]);
+    assert_eq!(answer.elements("Message"), ["Invalid version id specified"]);
+    assert_eq!(answer.elements("VersionId"), ["3sL4kqtJlcpXroDTDmJ"]);
+    let tags = "/o?tagging&versionId=3sL4kqtJlcpXroDTDmJ";
+    fixture.get(tags).await.refused(404, "NoSuchVersion");
+    fixture.call(Method::DELETE, tags, &[], b"").await.refused(404, "NoSuchVersion");
+    assert_eq!(fixture.get("/o").await.text(), "1");
+    fixture.call(Method::DELETE, "/o?versionId=null", &[], b"").await.ok();
+    fixture.get("/o").await.refused(404, "NoSuchKey");
+}
+
+#[tokio::test]
+async fn preflights_are_refused_as_where_a_bucket_has_no_cors_rules() {
+    let fixture = Fixture::start(memory());
+    let origin = [("origin", "http://page"), ("access-control-request-method", "PUT")];
+    fixture.call(Method::OPTIONS, "/o", &origin, b"").await.refused(403, "AccessForbidden");
+}
+
+#[tokio::test]
 async fn many_are_deleted_at_once() {
     let fixture = Fixture::start(memory());
     for key in ["/a", "/b", "/c"] {
@@ -175,6 +201,7 @@ async fn many_are_deleted_at_once() {
     let answer = fixture.call(Method::POST, "?delete", &[], xml.as_bytes()).await.ok();
     assert_eq!(answer.elements("Deleted"), ["<Key>a</Key>", "<Key>none</Key>"]);
     assert_eq!(answer.elements("Code"), ["PreconditionFailed"]);
+    assert!(answer.elements("Message")[0].contains("pre-conditions"), "{}", answer.text());
     assert_eq!(fixture.store.keys(BUCKET), ["b", "c"]);
     let xml = "<Delete><Quiet>true</Quiet><Object><Key>c</Key></Object></Delete>";
     let answer = fixture.call(Method::POST, "?delete", &[], xml.as_bytes()).await.ok();
