@@ -106,10 +106,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Which version was copied, for the answer: of a bucket that keeps none S3 tells nothing.
-    pub fn shown_version(&self) -> Option<(HeaderName, HeaderValue)> {
-        let version = self.found.headers.get(VERSION_ID).filter(|version| *version != "null")?;
-        Some((SOURCE_VERSION_ID, version.clone()))
+    /// Tells in an answer which version was copied, in place of what the backend said of it; of a bucket that keeps none S3
+    /// tells nothing.
+    pub fn show_version(&self, out: &mut HeaderMap) {
+        out.remove(SOURCE_VERSION_ID);
+        if let Some(version) = self.found.headers.get(VERSION_ID).filter(|version| *version != "null") {
+            out.insert(SOURCE_VERSION_ID, version.clone());
+        }
     }
 
     /// See [`pins`].

@@ -221,7 +221,7 @@ impl Copying<'_> {
             last_modified,
             checksum: checksum.map(|shown| (shown.algorithm, shown.text(), Some(shown.kind))),
         });
-        headers.extend(source.shown_version());
+        source.show_version(&mut headers);
         self.key.response_headers(&mut headers);
         Ok(Reply::xml(Head { status: StatusCode::OK, headers }, document))
     }

@@ -57,7 +57,7 @@ pub(super) async fn upload_part_copy(
     // All that can be refused soon has been: from here on it may take long.
     let mut headers = HeaderMap::new();
     sse_headers(part.state().envelope(), customer.as_ref(), &mut headers);
-    headers.extend(source.shown_version());
+    source.show_version(&mut headers);
     let early = headers.clone();
     let work = async {
         let reader = fetch::read(services, &source.target(), &source.found, &range).await?;
