@@ -257,19 +257,22 @@ async fn a_part_record_that_is_not_ours_is_left_out_and_told() {
     assert_eq!(complete(&stack.proxy, "k", &id, &tags).await.status, 200);
 }
 
-/// A copy in parts that fails in the middle, and whose upload cannot be ended then: what a crash leaves.
-async fn broken_copy() -> Stack {
+/// Storage that holds an object of before the proxy, which is copied in parts.
+async fn with_legacy(plain: &[u8]) -> Stack {
     let stack = Stack::with(Options {
         buckets: Some("  \"*\": { backend: default, etag: md5, unencrypted_objects: pass }"),
         backend: "    limits: { put: 11MiB }",
         ..Options::default()
     })
     .await;
-    let plain = random(7, 12 << 20);
-    assert_eq!(
-        stack.backend.send(Call::new("PUT", format!("/{BUCKET}/legacy")).body(plain)).await.status,
-        200
-    );
+    let legacy = Call::new("PUT", format!("/{BUCKET}/legacy")).body(plain);
+    assert_eq!(stack.backend.send(legacy).await.status, 200);
+    stack
+}
+
+/// A copy in parts that fails in the middle, and whose upload cannot be ended then: what a crash leaves.
+async fn broken_copy() -> Stack {
+    let stack = with_legacy(&random(7, 12 << 20)).await;
     stack.store.faults().on(Method::PUT, "partNumber=2", Fault::Status(403, "AccessDenied".to_owned()));
     stack.store.faults().on(Method::DELETE, "uploadId", Fault::Status(503, "SlowDown".to_owned()));
     let copied = copy(&stack).await;
@@ -323,15 +326,8 @@ async fn a_copy_whose_process_ended_is_ended() {
 
 #[tokio::test]
 async fn a_copy_that_runs_says_so_and_is_not_ended() {
-    let stack = Stack::with(Options {
-        buckets: Some("  \"*\": { backend: default, etag: md5, unencrypted_objects: pass }"),
-        backend: "    limits: { put: 11MiB }",
-        ..Options::default()
-    })
-    .await;
     let plain = random(7, 12 << 20);
-    let legacy = Call::new("PUT", format!("/{BUCKET}/legacy")).body(plain.clone());
-    assert_eq!(stack.backend.send(legacy).await.status, 200);
+    let stack = with_legacy(&plain).await;
     let often = |services: &mut Services| {
         let uploads = Uploads::new(services.metrics.tamper_alarm());
         services.uploads = uploads.renewing_every(Duration::from_millis(10));

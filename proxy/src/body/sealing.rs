@@ -1,7 +1,7 @@
 //! The two ways of sealing a request body: as a whole object, whose envelope travels with it, and as a part of a
 //! multipart upload, whose salt its record keeps. How bodies move is `upload.rs`'s.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use object_format::{
     Attempt, ChecksumFact, ChecksumKind, Envelope, EnvelopeHeader, EtagFact, KeyRef, ObjectName,
     ObjectSecrets, PartAttempt, PartSealer, SealError, SealedFacts, Sealer,
@@ -14,15 +14,13 @@ use crate::config::EtagPolicy;
 use crate::error::{Error, Result};
 use crate::keys::random::SystemRandom;
 use crate::s3::checksum::ChecksumAlgorithm;
-
-/// Header that carries an envelope.
-const ENVELOPE_HEADER: HeaderName = HeaderName::from_static("x-amz-meta-s3cloak");
+use crate::s3::headers::ENVELOPE;
 
 /// Lets an envelope travel with a backend request.
 pub fn carry_envelope(envelope: &Envelope, out: &mut Outgoing) -> Result<()> {
     let value = HeaderValue::from_str(&envelope.to_value())
         .map_err(|_| Error::internal("an envelope is not a header value"))?;
-    out.headers.insert(ENVELOPE_HEADER, value);
+    out.headers.insert(ENVELOPE, value);
     Ok(())
 }
 

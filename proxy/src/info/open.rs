@@ -14,10 +14,8 @@ use crate::config::{BucketRule, EtagPolicy};
 use crate::error::{Error, Result};
 use crate::plan::customer::{self, CustomerKeyHeaders};
 use crate::s3::etag;
+use crate::s3::headers::ENVELOPE;
 use crate::services::Services;
-
-/// Name of the envelope among user metadata; some backends capitalise it, header names compare without case.
-pub(super) const ENVELOPE_HEADER: &str = "x-amz-meta-s3cloak";
 
 /// What an object's envelope may be opened with.
 #[derive(Clone, Copy)]
@@ -113,7 +111,7 @@ pub(super) fn etag_policy(rule: &BucketRule, envelope: &Envelope) -> EtagPolicy 
 }
 
 pub(super) fn parsed(headers: &HeaderMap) -> Result<Option<Envelope>> {
-    let Some(value) = headers.get(ENVELOPE_HEADER) else { return Ok(None) };
+    let Some(value) = headers.get(ENVELOPE) else { return Ok(None) };
     value
         .to_str()
         .map_err(|_| Error::tampered("an envelope that is not text"))

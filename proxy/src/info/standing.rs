@@ -5,11 +5,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use object_format::{Envelope, Trailer, TrailerKey, TrailerRead, open_multipart_trailer};
 
-use super::open::{ENVELOPE_HEADER, parsed};
+use super::open::parsed;
 use super::read::{Found, Looks, Need, Target};
 use super::tail::{End, backend_etag, pinned_tail, tail_of};
 use crate::backend::error_from;
 use crate::error::{Code, Error, Result};
+use crate::s3::headers::ENVELOPE;
 
 /// An object that was made by the upload.
 pub struct Standing {
@@ -80,8 +81,7 @@ pub(crate) async fn check_unchanged(target: &Target<'_>, found: &Found) -> Resul
     let same = match response.status {
         StatusCode::OK => {
             let now = &response.headers;
-            backend_etag(now)? == found.info.backend_etag
-                && now.get(ENVELOPE_HEADER) == found.headers.get(ENVELOPE_HEADER)
+            backend_etag(now)? == found.info.backend_etag && now.get(ENVELOPE) == found.headers.get(ENVELOPE)
         }
         StatusCode::NOT_FOUND => false,
         _ => return Err(error_from(response, &target.names()).await),

@@ -288,7 +288,8 @@ pub fn copy_source(bucket: &BucketName, key: &ObjectKey, version: Option<&str>) 
     HeaderValue::try_from(text).map_err(|_| Error::internal("an encoded name is no header value"))
 }
 
-/// The header that carries the envelope on the backend; never a client's.
+/// The header that carries the envelope on the backend; never a client's. Some backends capitalise it, and header names compare
+/// without case.
 pub const ENVELOPE: &str = "x-amz-meta-s3cloak";
 
 /// Length of the plaintext body that a request announces: `x-amz-decoded-content-length` for an aws-chunked body (and

@@ -9,12 +9,11 @@ use object_format::length::FOOTER;
 
 use super::super::Failure;
 use crate::backend::{Backend, Caller, Names, Outgoing, error_from};
+use crate::s3::headers::ENVELOPE;
 use crate::s3::name::{BucketName, ObjectKey};
 
 /// More than any trailer: 10 000 table entries of 112 bytes and the footer.
 const LONGEST_TAIL: u64 = 10_000 * 112 + FOOTER;
-/// The header that carries the envelope.
-const ENVELOPE_HEADER: &str = "x-amz-meta-s3cloak";
 
 /// An object as it is stored.
 #[derive(Debug, Default)]
@@ -79,7 +78,7 @@ pub(super) async fn fetch(
         return Err(error_from(head, &names).await.into());
     }
     let envelope =
-        head.headers.get(ENVELOPE_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        head.headers.get(ENVELOPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let size = head.content_length();
     let tail = match size {
         None => None,
